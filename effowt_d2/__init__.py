@@ -1,0 +1,19 @@
+"""Open-world tracking with a frozen vision-language model, as a Detectron2 plugin.
+
+Importing this package registers its backbone, meta-architecture, heads and datasets with Detectron2.
+"""
+
+try:
+    import detectron2  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "effowt_d2 is a plugin of Detectron2, which is not installed here. Install it from its repository "
+        "(https://github.com/facebookresearch/detectron2, see INSTALL.md there), or run `make demo` in a checkout "
+        "of effowt_d2, which sets up an environment of its own."
+    ) from error
+
+from . import data  # noqa: F401  (registers the datasets)
+from .config import add_effowt_config
+from .version import __version__
+
+__all__ = ["__version__", "add_effowt_config"]

@@ -1,0 +1,192 @@
+"""Every configuration key of the plugin, one line of meaning each.
+
+The symbols in brackets are those of the EffOWT paper (arXiv 2504.05141) and of docs/method.md.
+"""
+
+from detectron2.config import CfgNode as CN
+
+__all__ = ["add_effowt_config"]
+
+
+def add_effowt_config(cfg: CN) -> None:
+    """Add the keys of effowt_d2 to a Detectron2 config, in place.
+
+    Args:
+        cfg: the node that ``detectron2.config.get_cfg()`` returned.
+    """
+    _add_tower(cfg)
+    _add_side(cfg)
+    _add_heads(cfg)
+    _add_tracker(cfg)
+    _add_data(cfg)
+    _add_solver(cfg)
+    _add_test(cfg)
+
+
+def _add_tower(cfg: CN) -> None:
+    cfg.MODEL.VLM = CN()
+    # open_clip model name of the vision-language tower, or a model config shipped with this package
+    cfg.MODEL.VLM.NAME = "ViT-B-16"
+    # "openclip://TAG" (open_clip's pretrained tag), "effowt://FILE" (shipped with this package), or a file
+    cfg.MODEL.VLM.WEIGHTS = ""
+    # True: an empty WEIGHTS means random weights; otherwise it is an error
+    cfg.MODEL.VLM.ALLOW_RANDOM = False
+    # side length, in tokens, of the canvas the position table is resized to once; 0: the pre-training grid
+    cfg.MODEL.VLM.CANVAS = 64
+
+    cfg.MODEL.TRANSFER = CN()
+    # which parameters train and where the pyramid comes from: zero_shot | full | side
+    cfg.MODEL.TRANSFER.STRATEGY = "side"
+    # channels of every pyramid level p2..p6
+    cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
+
+
+def _add_side(cfg: CN) -> None:
+    cfg.MODEL.SIDE = CN()
+    side = cfg.MODEL.SIDE
+    # width divisor [r]: the side network is s = d / r wide
+    side.REDUCTION = 4
+    # "sequential": one ladder through strides 4, 8, 16; "parallel": one full-depth ladder per stride
+    side.TOPOLOGY = "sequential"
+    # blocks per stage at strides 4, 8, 16
+    side.BLOCKS = [3, 2, 1]
+    # hidden expansion [rho] of the dense MLP per stage, used where SIM is not placed
+    side.MLP_RATIO = [4, 2, 1]
+    # tower blocks feeding the side blocks, in side order; [] spreads them evenly, ending at the last block
+    side.TAPS = []
+    # one down-projection per "tap", per "stage", or one for "all"
+    side.TAP_SHARING = "stage"
+    # depthwise convolutions around the attention (False: pure transformer blocks)
+    side.CONV = True
+    # with CONV False: widen the stride-16 MLP so that the side network keeps the size it has with CONV True
+    side.MATCH_PARAMS = False
+    # window side, in tokens, of the attention per stage; 0: global
+    side.WINDOWS = [16, 16, 0]
+    # structural-pruning initialisation: scratch | random | l1 | fisher
+    side.INIT = "scratch"
+    # labelled samples for INIT "fisher"
+    side.FISHER_SAMPLES = 1024
+    # seed of INIT "random" and of the random sparse pattern
+    side.SEED = 0
+    # initial down-projection: "xavier", or "select" (identity rows at the kept residual channels)
+    side.TAP_INIT = "xavier"
+    # recompute side blocks in the backward pass per stage instead of keeping their activations
+    side.CHECKPOINT = [False, False, False]
+    # the side network may hold at most this fraction of the tower's parameters; 0: no limit
+    side.MAX_FRACTION = 0.0
+
+    side.GATE = CN()
+    # "learnable" scalar per block, "channel" (a vector per block), "fixed", or "sum" (no gate)
+    side.GATE.KIND = "learnable"
+    # sigmoid temperature [T] of learnable gates
+    side.GATE.TEMPERATURE = 0.1
+    # the gate's value [g] at start, and for ever when fixed: weight of the tower, 1 - g of the side state
+    side.GATE.VALUE = 0.5
+
+    side.SIM = CN()
+    # strides whose blocks mix sparsely (SIM) instead of by a dense MLP
+    side.SIM.SCALES = [4]
+    # axes | axial | strip | fixed | dct | random | dense_pooled
+    side.SIM.KIND = "axes"
+    # lines a token sees, for KIND axes, strip and dct: of row, column, diagonal, antidiagonal
+    side.SIM.AXES = ["row", "column", "diagonal", "antidiagonal"]
+    # offsets with a weight of their own [R]; further ones share the last
+    side.SIM.RANGE = 128
+    # channel groups [G] sharing a table of weights
+    side.SIM.GROUPS = 8
+    # "sum" (scaled sum of the mixes) or "concat" (concatenation and a linear map)
+    side.SIM.FUSION = "sum"
+    # cosine coefficients per axis and group, for KIND dct
+    side.SIM.COEFFICIENTS = 16
+    # map side in tokens, for KIND fixed (its matrices know one resolution only)
+    side.SIM.RESOLUTION = 64
+
+    side.FUSION = CN()
+    # how the pyramid levels mix the stages: weighted | softmax | mean | last
+    side.FUSION.KIND = "weighted"
+    # depthwise 3x3 + 1x1 + LayerNorm after the mix
+    side.FUSION.OUTPUT_CONV = True
+
+
+def _add_heads(cfg: CN) -> None:
+    # detection score: cls | objectness | geo (geometric mean of both)
+    cfg.MODEL.ROI_HEADS.SCORE = "cls"
+
+    cfg.MODEL.REID = CN()
+    reid = cfg.MODEL.REID
+    # channels of the embedding
+    reid.DIM = 256
+    reid.NUM_CONV = 4
+    reid.CONV_DIM = 256
+    # groups of the GroupNorm after each convolution
+    reid.NUM_GROUPS = 32
+    reid.FC_DIM = 1024
+    reid.POOLER_RESOLUTION = 7
+    # RoIs per image, the share of positives, and negatives per positive at most
+    reid.BATCH_SIZE_PER_IMAGE = 256
+    reid.POSITIVE_FRACTION = 0.5
+    reid.NEGATIVES_PER_POSITIVE = 3.0
+    # a RoI is positive from POSITIVE_IOU, negative below NEGATIVE_IOU
+    reid.POSITIVE_IOU = 0.7
+    reid.NEGATIVE_IOU = 0.3
+    # contrastive loss: "multi_positive" (QDTrack) or "unbiased" (OVTrack), and its weight
+    reid.LOSS = "multi_positive"
+    reid.LOSS_WEIGHT = 0.25
+    # auxiliary cosine loss: weight, margin of negatives, hardest negatives per positive
+    reid.AUX_WEIGHT = 1.0
+    reid.AUX_MARGIN = 0.1
+    reid.AUX_NEGATIVES_PER_POSITIVE = 3.0
+
+
+def _add_tracker(cfg: CN) -> None:
+    cfg.TRACKER = CN()
+    tracker = cfg.TRACKER
+    # settings to start from: tao | qdtrack | simowt | owtb; "" makes every key below compulsory
+    tracker.PRESET = "tao"
+    # each key below: None takes the preset's value
+    # an unmatched detection starts a track above INIT_SCORE; at or below KEEP_SCORE it is dropped
+    tracker.INIT_SCORE = None
+    tracker.KEEP_SCORE = None
+    # a detection continues a track above this similarity
+    tracker.MATCH_SCORE = None
+    # frames (of the processed sequence) a track is remembered unseen
+    tracker.MEMORY_FRAMES = None
+    # weight of the new embedding in a track's embedding
+    tracker.MOMENTUM = None
+    # past embeddings of a track that are matched, time-weighted; 1: the newest only
+    tracker.HISTORY = None
+    # frames that unassigned detections compete with the tracks; 0: never
+    tracker.BACKDROP_FRAMES = None
+    # detections below DISTRACTOR_SCORE overlapping a better one by more than DISTRACTOR_IOU are dropped; 1: none
+    tracker.DISTRACTOR_SCORE = None
+    tracker.DISTRACTOR_IOU = None
+    # detections of any score overlapping a better one by more are dropped; 1: none
+    tracker.MAX_OVERLAP = None
+    # bisoftmax_cosine (their mean) | bisoftmax | cosine
+    tracker.APPEARANCE = None
+    # pairs with a cosine at or below this never match; -1: off
+    tracker.COSINE_FLOOR = None
+    # greedy (in score order) | hungarian
+    tracker.ASSIGNMENT = None
+    # share of the box overlap in the similarity, in [0, 1]
+    tracker.IOU_WEIGHT = None
+    # none | constant_velocity: how remembered boxes move before their overlap is taken; needs IOU_WEIGHT > 0
+    tracker.MOTION = None
+
+
+def _add_data(cfg: CN) -> None:
+    pass
+
+
+def _add_solver(cfg: CN) -> None:
+    pass
+
+
+def _add_test(cfg: CN) -> None:
+    cfg.TEST.TAO_OW = CN()
+    # results kept per image, highest scores first; 0: all
+    cfg.TEST.TAO_OW.MAX_DETECTIONS = 300
+    # subsets to report: all | known | unknown | distractor
+    cfg.TEST.TAO_OW.SUBSETS = ["all", "known", "unknown"]
+    # processes for the evaluation; 0: one per core
+    cfg.TEST.TAO_OW.WORKERS = 0

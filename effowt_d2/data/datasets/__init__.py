@@ -1,0 +1,1 @@
+"""The datasets this plugin registers with Detectron2."""

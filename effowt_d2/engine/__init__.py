@@ -1,0 +1,1 @@
+"""Training and inference loops on top of the model."""

@@ -1,0 +1,1 @@
+"""Configs, checkpoints and towers by name."""

@@ -1,0 +1,51 @@
+"""Named settings of the tracker, one per published neighbour of the method.
+
+Every preset gives every setting, so choosing one never leaves a value to chance.
+"""
+
+__all__ = ["PRESETS", "get_preset"]
+
+# QDTrack and OVTrack on TAO, at about one frame a second: everything found may start a track
+_TAO = dict(
+    init_score=1e-4,
+    keep_score=1e-4,
+    match_score=0.5,
+    memory_frames=10,
+    momentum=0.8,
+    history=1,
+    backdrop_frames=0,
+    distractor_score=0.5,
+    distractor_iou=0.3,
+    max_overlap=1.0,
+    appearance="bisoftmax_cosine",
+    cosine_floor=-1.0,
+    assignment="greedy",
+    iou_weight=0.0,
+    motion="none",
+)
+
+PRESETS: dict[str, dict] = {
+    "tao": _TAO,
+    # QDTrack on densely annotated video: sure of what it starts, backdrops against look-alikes
+    "qdtrack": dict(_TAO, init_score=0.8, keep_score=0.5, backdrop_frames=1, max_overlap=0.7),
+    # SimOWT, which associates like IDOL. Its second overlap limit (0.05) is for masks and left out
+    "simowt": dict(_TAO, init_score=0.2, keep_score=0.1, history=3, distractor_iou=1.0, max_overlap=0.5),
+    # OWTB: half box overlap, half appearance. It warps boxes by optical flow; here the last box must do
+    "owtb": dict(
+        _TAO,
+        match_score=0.1,
+        memory_frames=1,
+        momentum=1.0,
+        distractor_iou=1.0,
+        appearance="cosine",
+        assignment="hungarian",
+        iou_weight=0.5,
+    ),
+}
+
+
+def get_preset(name: str) -> dict:
+    """A copy of the settings of a preset; ValueError naming the known ones if there is no such preset."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown tracker preset {name!r}; known presets: {', '.join(PRESETS)}")
+    return dict(PRESETS[name])

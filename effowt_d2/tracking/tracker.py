@@ -1,0 +1,196 @@
+"""The tracker: detections of one frame in, track ids out.
+
+Letters: N detections, D candidates among them, M tracks in memory, P backdrops, E embedding channels.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import checks
+from .assignment import ASSIGNMENTS
+from .memory import Memory
+from .motion import MOTIONS
+from .presets import get_preset
+from .similarity import APPEARANCES, appearance, pairwise_iou
+
+__all__ = ["Tracker", "build_tracker"]
+
+
+class Tracker:
+    """Associates detections with remembered tracks, one frame after the other.
+
+    Causal and deterministic; all state is on the instance. Scores and similarities pass a threshold only if
+    they are above it.
+
+    Args:
+        init_score: an unmatched detection starts a track above this score.
+        keep_score: detections at or below this score are dropped.
+        match_score: a detection continues a track above this similarity.
+        memory_frames: a track unseen for more frames than this is forgotten.
+        momentum: weight of the new embedding in a track's embedding, at least 0.01.
+        backdrop_frames: unassigned detections compete with the tracks for this many frames; 0: never.
+        distractor_score: detections scored below this leave if they overlap a better one.
+        distractor_iou: overlap above which they leave, before the matching; 1: none does.
+        cosine_floor: pairs whose cosine is not above this never match; -1: off.
+        assignment: ``"greedy"`` in score order, or ``"hungarian"``.
+        iou_weight: share of the box overlap in the similarity.
+        motion: ``"none"``, or ``"constant_velocity"`` to move remembered boxes before the overlap is taken.
+        appearance: ``"bisoftmax_cosine"`` (their mean), ``"bisoftmax"`` or ``"cosine"``.
+        history: past embeddings a track is matched by; 1: the newest only.
+        max_overlap: overlap above which detections of any score leave for a better one; 1: none does.
+
+    Raises:
+        ValueError: a setting is out of its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        init_score: float,
+        keep_score: float,
+        match_score: float,
+        memory_frames: int,
+        momentum: float,
+        backdrop_frames: int,
+        distractor_score: float,
+        distractor_iou: float,
+        cosine_floor: float,
+        assignment: str,
+        iou_weight: float,
+        motion: str,
+        appearance: str = "bisoftmax_cosine",
+        history: int = 1,
+        max_overlap: float = 1.0,
+    ) -> None:
+        self.init_score = checks.check_fraction("init_score", init_score)
+        self.keep_score = checks.check_fraction("keep_score", keep_score)
+        self.match_score = checks.check_fraction("match_score", match_score)
+        self.memory_frames = checks.check_count("memory_frames", memory_frames, 1)
+        self.backdrop_frames = checks.check_count("backdrop_frames", backdrop_frames, 0)
+        self.distractor_score = checks.check_fraction("distractor_score", distractor_score)
+        self.distractor_iou = checks.check_fraction("distractor_iou", distractor_iou)
+        self.max_overlap = checks.check_fraction("max_overlap", max_overlap)
+        self.cosine_floor = checks.check_fraction("cosine_floor", cosine_floor, low=-1.0)
+        self.assignment = checks.check_choice("assignment", assignment, ASSIGNMENTS)
+        self.iou_weight = checks.check_fraction("iou_weight", iou_weight)
+        self.motion = checks.check_choice("motion", motion, MOTIONS)
+        self.appearance = checks.check_choice("appearance", appearance, APPEARANCES)
+        if motion != "none" and self.iou_weight == 0:
+            raise ValueError(f"tracker setting motion {motion!r} acts through iou_weight, which is 0")
+        # at 0 a track would keep the first embedding for ever
+        momentum = checks.check_fraction("momentum", momentum, low=0.01)
+        self._tracks = Memory(momentum=momentum, history=checks.check_count("history", history, 1))
+        self._backdrops = Memory(momentum=momentum)
+        self._next_id = 0
+        self._last_frame: int | None = None
+
+    @classmethod
+    def from_config(cls, node) -> "Tracker":
+        """Build from ``cfg.TRACKER``: the preset's settings, with every key that is not None in their place.
+
+        Raises:
+            ValueError: unknown preset, bad value, or no preset and a key left None.
+        """
+        settings = get_preset(node.PRESET) if node.PRESET else {}
+        keys = [key for key in node if key != "PRESET"]
+        settings.update({key.lower(): node[key] for key in keys if node[key] is not None})
+        missing = [key for key in keys if key.lower() not in settings]
+        if missing:
+            raise ValueError(f"TRACKER.PRESET is empty, so these keys need values: {', '.join(missing)}")
+        return cls(**settings)
+
+    def __len__(self) -> int:
+        """Tracks in memory."""
+        return len(self._tracks)
+
+    def reset(self) -> None:
+        """Forget every track, as before the first frame of a video. Ids go on, unique over videos."""
+        self._tracks.clear()
+        self._backdrops.clear()
+        self._last_frame = None
+
+    def update(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> Tensor:
+        """Give each detection of the next frame a track id.
+
+        Args:
+            boxes: (N, 4) x1, y1, x2, y2 in pixels.
+            scores: (N,).
+            embeddings: (N, E), normalised or not; all three on one device.
+            frame_index: place of the frame in the processed sequence; a gap counts as empty frames.
+
+        Returns:
+            (N,) int64 ids on the same device, unique in the frame; -1 for detections that carry none: dropped
+            by score or overlap, or like no track and not sure enough to start one.
+
+        Raises:
+            ValueError: shapes that do not fit, a value that is not finite, an inverted box, or a frame_index
+                that does not increase. The tracker is as before then.
+        """
+        frame_index = checks.check_frame_index(frame_index, self._last_frame)
+        # inference mode in here: memory filled under a caller's inference mode must stay writable outside it
+        with torch.inference_mode():
+            channels = self._tracks.channels or self._backdrops.channels
+            checks.check_detections(boxes, scores, embeddings, channels)
+            ids = self._associate(boxes.float(), scores.float(), embeddings.float(), frame_index)
+        self._last_frame = frame_index
+        return torch.from_numpy(ids).to(boxes.device)
+
+    def _associate(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> np.ndarray:
+        self._tracks.forget(frame_index - self.memory_frames)
+        self._backdrops.forget(frame_index - self.backdrop_frames)
+        ids = np.full(len(boxes), -1, dtype=np.int64)
+        candidates = self._candidates(boxes, scores)
+        if len(candidates) == 0:
+            return ids
+        boxes, embeddings = boxes[candidates], embeddings[candidates]
+        candidates, scores = candidates.cpu().numpy(), scores[candidates].cpu().numpy()
+
+        similarity = self._similarity(boxes, embeddings, frame_index)
+        columns = ASSIGNMENTS[self.assignment](similarity, len(self._tracks), self.match_score)
+        matched = columns >= 0
+        born = ~matched & (scores > self.init_score)
+        rows = np.flatnonzero(matched)
+        ids[candidates[rows]] = self._tracks.ids[columns[rows]]
+        self._tracks.update(columns[rows], embeddings[rows], boxes[rows], frame_index)
+
+        rows = np.flatnonzero(born)
+        new_ids = np.arange(self._next_id, self._next_id + len(rows))
+        self._next_id += len(rows)
+        ids[candidates[rows]] = new_ids
+        self._tracks.append(new_ids, embeddings[rows], boxes[rows], frame_index)
+        if self.backdrop_frames:
+            rows = np.flatnonzero(~matched & ~born)
+            self._backdrops.append(np.full(len(rows), -1), embeddings[rows], boxes[rows], frame_index)
+        return ids
+
+    def _candidates(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """Indices of the (D,) detections that take part, best score first; ties in the order they came."""
+        scores, order = scores.sort(descending=True, stable=True)
+        keep = scores > self.keep_score
+        if min(self.distractor_iou, self.max_overlap) < 1:
+            boxes = boxes[order]
+            overlap = pairwise_iou(boxes, boxes).tril_(-1)
+            most = overlap.amax(dim=1) if len(order) else scores
+            keep &= most <= self.max_overlap
+            keep &= (most <= self.distractor_iou) | (scores >= self.distractor_score)
+        return order[keep]
+
+    def _similarity(self, boxes: Tensor, embeddings: Tensor, frame_index: int) -> np.ndarray:
+        """(D, M + P) similarities to the tracks and then the backdrops."""
+        sources = [memory for memory in (self._tracks, self._backdrops) if len(memory)]
+        if not sources:
+            return np.empty((len(boxes), 0), dtype=np.float32)
+        remembered = torch.cat([memory.embeddings() for memory in sources])
+        similarity, cosines = appearance(embeddings, remembered, self.appearance)
+        if self.iou_weight > 0:
+            expected = torch.cat([memory.boxes(frame_index, self.motion) for memory in sources])
+            similarity = torch.lerp(similarity, pairwise_iou(boxes, expected), self.iou_weight)
+        if self.cosine_floor > -1:
+            similarity = similarity.masked_fill(cosines <= self.cosine_floor, -torch.inf)
+        return similarity.cpu().numpy()
+
+
+def build_tracker(node) -> Tracker:
+    """The tracker that ``cfg.TRACKER`` describes; see :meth:`Tracker.from_config`."""
+    return Tracker.from_config(node)

@@ -1,0 +1,46 @@
+"""Reading a long list in pieces equals reading it at once."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from effowt_d2.evaluation.json_stream import read_json_list
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+    | st.text(alphabet='a}{],["\\é ', max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entries=st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=3), max_size=8),
+    chunk=st.integers(1, 40), indent=st.sampled_from([None, 1]),
+)
+def test_equals_json_load(tmp_path, entries, chunk, indent):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(entries, indent=indent, ensure_ascii=False), encoding="utf-8")
+    pieces = list(read_json_list(str(path), ValueError, chunk=chunk))
+    assert [entry for piece in pieces for entry in piece] == entries
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(1, 119), chunk=st.integers(1, 60))
+def test_every_cut_off_file_is_an_error(tmp_path, cut, chunk):
+    path = tmp_path / "list.json"
+    text = json.dumps([{"image_id": i, "bbox": [1, 2, 3, 4]} for i in range(4)]) + "\n"
+    assert len(text) > 120
+    path.write_text(text[:-1 - cut])
+    with pytest.raises(KeyError, match="list.json"):
+        list(read_json_list(str(path), KeyError, chunk=chunk))
+
+
+def test_pieces_are_small(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([{"id": i} for i in range(1000)]))
+    sizes = [len(piece) for piece in read_json_list(str(path), ValueError, chunk=1000)]
+    assert sum(sizes) == 1000 and max(sizes) < 120

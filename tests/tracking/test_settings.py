@@ -1,0 +1,169 @@
+"""Presets, config keys, and the errors of settings and detections."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from detectron2.config import get_cfg
+from effowt_d2 import add_effowt_config
+from effowt_d2.tracking import PRESETS, Tracker, build_tracker
+
+SETTINGS = [name for name in inspect.signature(Tracker.__init__).parameters if name != "self"]
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    return cfg
+
+
+def test_every_setting_has_a_key_and_every_key_is_a_setting(cfg):
+    assert {key.lower() for key in cfg.TRACKER} == {"preset", *SETTINGS}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_give_every_setting_and_build_by_config(cfg, name):
+    assert set(PRESETS[name]) == set(SETTINGS)
+    cfg.merge_from_list(["TRACKER.PRESET", name])
+    tracker = build_tracker(cfg.TRACKER)
+    plain = {key: value for key, value in PRESETS[name].items() if key not in ("momentum", "history")}
+    assert {key: getattr(tracker, key) for key in plain} == plain
+
+
+def test_the_table_of_the_specification():
+    columns = ("init_score", "keep_score", "match_score", "memory_frames", "backdrop_frames", "momentum")
+    rows = {name: tuple(PRESETS[name][column] for column in columns) for name in ("tao", "qdtrack", "simowt")}
+    assert rows == {
+        "tao": (1e-4, 1e-4, 0.5, 10, 0, 0.8),
+        "qdtrack": (0.8, 0.5, 0.5, 10, 1, 0.8),
+        "simowt": (0.2, 0.1, 0.5, 10, 0, 0.8),
+    }
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("init_score", 0.3),
+        ("memory_frames", 4),
+        ("assignment", "greedy"),
+        ("cosine_floor", -0.5),
+        ("match_score", 1),
+    ],
+)
+def test_a_key_overrides_the_preset_and_nothing_else(cfg, key, value):
+    cfg.merge_from_list(["TRACKER.PRESET", "owtb", f"TRACKER.{key.upper()}", str(value)])
+    tracker = build_tracker(cfg.TRACKER)
+    assert getattr(tracker, key) == value
+    assert tracker.appearance == "cosine" and tracker.iou_weight == 0.5
+
+
+@pytest.mark.parametrize("key, value, moves", [("MOMENTUM", "0.25", 0.25), ("MOMENTUM", "1.0", 1.0)])
+def test_momentum_key_reaches_the_memory(cfg, key, value, moves):
+    cfg.merge_from_list([f"TRACKER.{key}", value])
+    tracker = build_tracker(cfg.TRACKER)
+    box, score = torch.tensor([[0.0, 0, 1, 1]]), torch.ones(1)
+    tracker.update(box, score, torch.tensor([[1.0, 0.0]]), 0)
+    tracker.update(box, score, torch.tensor([[2.0, 0.0]]), 1)
+    assert tracker._tracks.embeddings()[0, 0].item() == pytest.approx(1 + moves)
+
+
+def test_config_survives_a_dump_and_reload(cfg, tmp_path):
+    cfg.merge_from_list(["TRACKER.MATCH_SCORE", "0.25"])
+    path = tmp_path / "config.yaml"
+    path.write_text(cfg.dump())
+    again = get_cfg()
+    add_effowt_config(again)
+    again.merge_from_file(str(path))
+    assert again.TRACKER == cfg.TRACKER
+    assert build_tracker(again.TRACKER).match_score == 0.25
+
+
+def test_unknown_preset_names_the_known_ones(cfg):
+    cfg.TRACKER.PRESET = "sort"
+    with pytest.raises(ValueError, match="'sort'.*tao, qdtrack, simowt, owtb"):
+        build_tracker(cfg.TRACKER)
+
+
+def test_no_preset_needs_every_key(cfg):
+    cfg.TRACKER.PRESET = ""
+    cfg.TRACKER.INIT_SCORE = 0.5
+    with pytest.raises(ValueError, match="KEEP_SCORE, MATCH_SCORE") as error:
+        build_tracker(cfg.TRACKER)
+    assert "INIT_SCORE" not in str(error.value)
+    for key, value in PRESETS["tao"].items():
+        cfg.TRACKER[key.upper()] = value
+    assert build_tracker(cfg.TRACKER).init_score == 1e-4
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("init_score", 1.5),
+        ("keep_score", float("nan")),
+        ("match_score", "half"),
+        ("match_score", True),
+        ("memory_frames", 0),
+        ("memory_frames", 2.5),
+        ("momentum", 0.0),
+        ("momentum", -0.1),
+        ("history", 0),
+        ("backdrop_frames", -1),
+        ("distractor_iou", 2),
+        ("cosine_floor", -1.5),
+        ("assignment", "auction"),
+        ("appearance", "euclid"),
+        ("motion", "kalman"),
+        ("motion", "constant_velocity"),  # without iou_weight it would do nothing
+    ],
+)
+def test_a_bad_setting_is_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        Tracker(**dict(PRESETS["tao"], **{name: value}))
+
+
+def detections():
+    return torch.tensor([[0.0, 0, 9, 9], [20, 20, 29, 29]]), torch.tensor([0.9, 0.8]), torch.eye(4)[:2] * 5
+
+
+BAD = {
+    "box that is not finite": lambda b, s, e: (b.index_fill(0, torch.tensor([1]), torch.nan), s, e),
+    "inverted box": lambda b, s, e: (b[:, [2, 1, 0, 3]], s, e),
+    "score that is not finite": lambda b, s, e: (b, s / 0 * 0, e),
+    "embedding that is not finite": lambda b, s, e: (b, s, e.index_fill(0, torch.tensor([1]), torch.inf)),
+    r"boxes must have shape \(N, 4\), got \(2, 5\)": lambda b, s, e: (torch.zeros(2, 5), s, e),
+    r"scores must have shape \(2,\).*got \(3,\)": lambda b, s, e: (b, torch.ones(3), e),
+    r"embeddings must have shape \(2, E\).*got \(1, 4\)": lambda b, s, e: (b, s, e[:1]),
+    "embeddings have 3 channels, the remembered ones have 4": lambda b, s, e: (b, s, e[:, :3]),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_detections_are_named_and_change_nothing(message):
+    tracker = Tracker(**PRESETS["tao"])
+    tracker.update(*detections(), 0)
+    with pytest.raises(ValueError, match=message):
+        tracker.update(*BAD[message](*detections()), 1)
+    assert tracker.update(*detections(), 1).tolist() == [0, 1]
+
+
+def test_the_bad_row_is_told():
+    boxes, scores, embeddings = detections()
+    embeddings[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="detection 1 of 2"):
+        Tracker(**PRESETS["tao"]).update(boxes, scores, embeddings, 0)
+
+
+@pytest.mark.parametrize("index", [5, 4, 0])
+def test_frame_index_must_increase(index):
+    tracker = Tracker(**PRESETS["tao"])
+    tracker.update(*detections(), np.int64(5))
+    with pytest.raises(ValueError, match=f"got {index} after 5"):
+        tracker.update(*detections(), index)
+    assert tracker.update(*detections(), 6).tolist() == [0, 1]
+
+
+def test_frame_index_must_be_an_integer():
+    with pytest.raises(ValueError, match="integer, got 1.5"):
+        Tracker(**PRESETS["tao"]).update(*detections(), 1.5)

@@ -1,0 +1,112 @@
+"""Drawing: stable colours, visible on every background, nothing breaks on odd input."""
+
+import time
+
+import numpy as np
+import pytest
+from effowt_d2.visualization import Trails, draw_tracks, track_color
+
+
+def canvas(value=0, size=(120, 90)):
+    return np.full((size[1], size[0], 3), value, dtype=np.uint8)
+
+
+BOX = np.array([[30.0, 40, 80, 70]])
+
+
+def test_the_colour_of_an_id_is_the_same_everywhere():
+    assert track_color(7) == track_color(7)
+    for other in (np.array([7]), np.array([7, 9])):
+        boxes = np.array([[30.0, 40, 80, 70], [90, 5, 110, 20]])[: len(other)]
+        frame = draw_tracks(canvas(), boxes, other)
+        assert tuple(frame[60, 30].tolist()) == track_color(7)
+
+
+def test_neighbouring_ids_have_far_colours_and_all_are_bright():
+    colors = np.array([track_color(number) for number in range(200)], dtype=float)
+    assert (colors.max(axis=1) == 255).all()
+    distances = np.linalg.norm(colors[1:] - colors[:-1], axis=1)
+    assert distances.min() > 80
+    assert len({tuple(color) for color in colors}) > 190
+
+
+@pytest.mark.parametrize("track_id", range(8))
+@pytest.mark.parametrize("background", [0, 128, 255, "same"])
+def test_a_line_stands_out_from_any_background(track_id, background):
+    frame = canvas()
+    frame[:] = track_color(track_id) if background == "same" else background
+    drawn = draw_tracks(frame.copy(), BOX, np.array([track_id])).astype(int)
+    across = np.abs(drawn[55, 25:36] - frame[55, 25:36].astype(int)).max(axis=1)
+    assert across.max() > 100
+
+
+def test_lines_scale_with_the_image():
+    def width(size):
+        box = np.array([[0.3, 0.3, 0.7, 0.7]]) * [*size, *size]
+        frame = draw_tracks(canvas(size=size), box, np.array([1]))
+        row = frame[size[1] // 2, : size[0] // 2]
+        return int((row == track_color(1)).all(axis=1).sum())
+
+    assert width((320, 240)) == 1
+    assert 1 < width((1920, 1080)) < width((3840, 2160))
+
+
+def test_negative_ids_and_no_tracks_draw_nothing():
+    assert not draw_tracks(canvas(), BOX, np.array([-1]), np.array([0.9])).any()
+    assert not draw_tracks(canvas(), np.empty((0, 4)), np.empty(0, int), np.empty(0)).any()
+
+
+def test_the_surest_track_is_on_top():
+    boxes, ids = np.repeat(BOX, 2, axis=0), np.array([1, 2])
+    for scores, top in (([0.9, 0.5], 1), ([0.5, 0.9], 2)):
+        frame = draw_tracks(canvas(), boxes, ids, np.array(scores))
+        assert tuple(frame[60, 30].tolist()) == track_color(top)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (17, 13)])
+@pytest.mark.parametrize("box", [[0, 0, 1, 1], [-1e9, -1e9, 1e9, 1e9], [5, 5, 5, 5], [1e6, 1e6, 2e6, 2e6]])
+def test_odd_sizes_and_boxes_do_not_break(size, box):
+    frame = canvas(50, size)
+    trails = {4: np.array([[0.0, 0.0], [1e9, -1e9]])}
+    out = draw_tracks(frame, np.array([box], float), np.array([4]), np.array([0.5]), ["name"], trails)
+    assert out is frame and out.shape == (size[1], size[0], 3)
+
+
+def test_labels_are_drawn_and_stay_in_the_frame():
+    plain = draw_tracks(canvas(), BOX, np.array([1]))
+    named = draw_tracks(canvas(), BOX, np.array([1]), labels=["striped ball"])
+    assert (named != plain).any(axis=2).sum() > 50
+    assert (draw_tracks(canvas(), BOX, np.array([1]), labels=[""]) == plain).all()
+    corner = draw_tracks(canvas(), np.array([[100.0, 0, 119, 20]]), np.array([1]), labels=["ball"])
+    assert corner[:, :95].any()  # pushed left to have room
+
+
+def test_trails_follow_forget_and_are_drawn():
+    trails = Trails(length=3)
+    boxes = np.array([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    for index in range(5):
+        paths = trails.update(np.array([5, 6]), boxes + 10 * index, index)
+    np.testing.assert_array_equal(paths[5], [[25, 25], [35, 35], [45, 45]])
+    assert trails.update(np.array([6]), np.array([[0.0, 0, 10, 10]]), 6).keys() == {6}
+    again = trails.update(np.array([5]), np.array([[0.0, 0, 10, 10]]), 30)
+    np.testing.assert_array_equal(again[5], [[5, 5]])
+    assert len(trails._points) == 1  # what's gone is forgotten
+    frame = draw_tracks(canvas(), BOX, np.array([5]), trails={5: np.array([[5.0, 5.0], [5.0, 60.0]])})
+    assert tuple(frame[30, 5].tolist()) == track_color(5)
+
+
+def test_a_trail_has_a_length():
+    with pytest.raises(ValueError, match="at least 1 frame, got 0"):
+        Trails(0)
+
+
+def test_fifty_tracks_take_milliseconds():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 600, size=(50, 2))
+    boxes = np.concatenate([corners, corners + 80], axis=1)
+    frame, times = canvas(size=(1280, 720)), []
+    for _ in range(5):
+        start = time.perf_counter()
+        draw_tracks(frame, boxes, np.arange(50), rng.uniform(size=50))
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.05

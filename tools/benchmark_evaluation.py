@@ -1,0 +1,129 @@
+#!/usr/bin/env python
+"""Time the TAO-OW evaluation against trackeval, and at the size of TAO's validation set.
+
+    python tools/benchmark_evaluation.py --boxes 100 200 300            # against trackeval, 10 videos
+    python tools/benchmark_evaluation.py --boxes 300 --videos 5 10 20   # against trackeval, more videos
+    python tools/benchmark_evaluation.py --tao-val                      # ours alone, 988 videos x 300 boxes
+
+A video has 37 frames; all, known and unknown are scored, reading of the files included.
+The data is synthetic: 4 annotated objects a video that move on straight lines, followed by results with noise
+and an occasional change of id; the other results of a frame are tracks of their own somewhere in the picture.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from effowt_d2.evaluation import evaluate_tao_ow, format_table
+from effowt_d2.evaluation.reference import evaluate_with_trackeval
+
+SUBSETS = ("all", "known", "unknown")
+FRAMES, OBJECTS = 37, 4
+CATEGORIES = [805, 190, 99, 504]  # person, camel, bird: known, unknown, known; and a distractor
+ENTRY = (
+    '{"image_id":%d,"category_id":1,"bbox":[%.2f,%.2f,%.2f,%.2f],"score":%.4f,"track_id":%d,"video_id":%d}'
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--boxes", type=int, nargs="+", default=[100, 200, 300], help="results a frame")
+    parser.add_argument("--videos", type=int, nargs="+", default=[10])
+    parser.add_argument("--tao-val", action="store_true", help="988 videos x 300 boxes, ours only")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
+    parser.add_argument("--folder", help="where the synthetic files go; default: a temporary folder")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        if args.tao_val:
+            time_large(folder, args.workers)
+        else:
+            sizes = [(videos, boxes) for videos in args.videos for boxes in args.boxes]
+            rows = [time_pair(folder, *size, args.workers) for size in sizes]
+            headers = ["videos", "boxes a frame", "results", "trackeval s", "ours s", "ratio", "difference"]
+            formats = ("d", "d", "d", ".2f", ".2f", ".1f", ".1e")
+            print(tabulate(rows, headers=headers, floatfmt=formats, tablefmt="pipe"))
+    return 0
+
+
+def time_pair(folder: str, videos: int, boxes: int, workers: int) -> list:
+    """One row of the table: both evaluations of three subsets, reading of the files included."""
+    gt, results = write_synthetic(folder, videos, boxes)
+    start = time.perf_counter()
+    ours = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
+    middle = time.perf_counter()
+    theirs = {subset: evaluate_with_trackeval(gt, results, subset) for subset in SUBSETS}
+    end = time.perf_counter()
+    difference = max(
+        np.abs(curve - ours[subset]["per_alpha"][name]).max()
+        for subset, curves in theirs.items() for name, curve in curves.items()
+    )
+    ratio = (end - middle) / (middle - start)
+    return [videos, boxes, videos * FRAMES * boxes, end - middle, middle - start, ratio, difference]
+
+
+def time_large(folder: str, workers: int) -> None:
+    gt, results = write_synthetic(folder, 988, 300)
+    print(f"{988 * FRAMES * 300} results, {os.path.getsize(results) / 1e9:.2f} GB of JSON")
+    start = time.perf_counter()
+    scores = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
+    seconds = time.perf_counter() - start
+    # Linux counts ru_maxrss in KiB; of the children it is the largest one's
+    own, child = (
+        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(f"{seconds:.1f} s, peak memory {own:.2f} GiB, largest worker {child:.2f} GiB")
+    print(format_table(scores))
+
+
+def write_synthetic(folder: str, videos: int, boxes: int) -> tuple:
+    """Write a ground truth and results; returns their paths."""
+    rng = np.random.default_rng(0)
+    gt = {name: [] for name in ("videos", "images", "tracks", "annotations")}
+    gt.update(info={}, licenses=[], categories=[{"id": i, "name": str(i)} for i in CATEGORIES])
+    paths = os.path.join(folder, "gt.json"), os.path.join(folder, "results.json")
+    with open(paths[1], "w") as file:
+        for video in tqdm(range(videos), desc="writing", disable=None):
+            file.write("," if video else "[")
+            file.write(",".join(_video(rng, gt, video, boxes)))
+        file.write("]")
+    with open(paths[0], "w") as file:
+        json.dump(gt, file)
+    return paths
+
+
+def _video(rng, gt, video, boxes):
+    gt["videos"].append({"id": video, "name": f"val/synthetic/{video}", "neg_category_ids": [],
+                         "not_exhaustive_category_ids": []})
+    first = OBJECTS * video
+    gt["tracks"] += [{"id": first + i, "category_id": c, "video_id": video} for i, c in enumerate(CATEGORIES)]
+    start, speed = rng.uniform(0, 300, (boxes, 2)), rng.uniform(-4, 4, (boxes, 2))
+    size = rng.uniform(30, 120, (boxes, 2))
+    for frame in range(FRAMES):
+        image = FRAMES * video + frame
+        gt["images"].append({"id": image, "video_id": video, "frame_index": 30 * frame})
+        places = np.hstack([start + speed * frame, size])
+        gt["annotations"] += [
+            {"image_id": image, "video_id": video, "track_id": first + i, "category_id": c,
+             "bbox": places[i].round(2).tolist()} for i, c in enumerate(CATEGORIES)
+        ]
+        noisy = places + rng.normal(0, 6, places.shape) * [1, 1, 0, 0]
+        ids = boxes * video + np.arange(boxes)
+        if rng.random() < 0.2:
+            ids[[0, boxes - 1]] = ids[[boxes - 1, 0]]
+        scores = rng.random(boxes)
+        for box, score, track in zip(noisy.tolist(), scores.tolist(), ids.tolist()):
+            yield ENTRY % (image, *box, score, track, video)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
