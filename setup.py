@@ -15,7 +15,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["effowt_d2", "effowt_d2.*"]),
-    package_data={"effowt_d2.model_zoo": ["configs/**/*.yaml", "vlm/*"]},
+    package_data={"effowt_d2.model_zoo": ["configs/**/*.yaml", "checkpoints/*", "vlm/*"]},
     python_requires=">=3.10",
     install_requires=[
         "open_clip_torch>=3.2",

@@ -12,7 +12,7 @@ except ImportError as error:
         "of effowt_d2, which sets up an environment of its own."
     ) from error
 
-from . import data  # noqa: F401  (registers the datasets)
+from . import data, modeling  # noqa: F401  (they register datasets, backbone, heads and meta-architecture)
 from .config import add_effowt_config
 from .version import __version__
 

@@ -34,6 +34,9 @@ def _add_tower(cfg: CN) -> None:
     # side length, in tokens, of the canvas the position table is resized to once; 0: the pre-training grid
     cfg.MODEL.VLM.CANVAS = 64
 
+    # True: load checkpoints that hold more than tensors and plain values; such a file can run any code
+    cfg.MODEL.UNSAFE_PICKLE = False
+
     cfg.MODEL.TRANSFER = CN()
     # which parameters train and where the pyramid comes from: zero_shot | full | side
     cfg.MODEL.TRANSFER.STRATEGY = "side"
@@ -116,13 +119,16 @@ def _add_heads(cfg: CN) -> None:
     reid = cfg.MODEL.REID
     # channels of the embedding
     reid.DIM = 256
+    # 3x3 convolutions before the fully connected layer, and their channels
     reid.NUM_CONV = 4
     reid.CONV_DIM = 256
-    # groups of the GroupNorm after each convolution
+    # groups of the GroupNorm after each convolution; they divide CONV_DIM
     reid.NUM_GROUPS = 32
+    # channels of the fully connected layer
     reid.FC_DIM = 1024
+    # side, in cells, of a pooled RoI; how it is pooled: MODEL.ROI_BOX_HEAD.POOLER_TYPE and POOLER_SAMPLING_RATIO
     reid.POOLER_RESOLUTION = 7
-    # RoIs per image, the share of positives, and negatives per positive at most
+    # RoIs per view, the share of positives, and negatives per positive, all at most
     reid.BATCH_SIZE_PER_IMAGE = 256
     reid.POSITIVE_FRACTION = 0.5
     reid.NEGATIVES_PER_POSITIVE = 3.0
@@ -132,7 +138,7 @@ def _add_heads(cfg: CN) -> None:
     # contrastive loss: "multi_positive" (QDTrack) or "unbiased" (OVTrack), and its weight
     reid.LOSS = "multi_positive"
     reid.LOSS_WEIGHT = 0.25
-    # auxiliary cosine loss: weight, margin of negatives, hardest negatives per positive
+    # auxiliary loss on cosines: weight, cosine up to which negatives are free, hardest negatives per positive
     reid.AUX_WEIGHT = 1.0
     reid.AUX_MARGIN = 0.1
     reid.AUX_NEGATIVES_PER_POSITIVE = 3.0
@@ -175,14 +181,38 @@ def _add_tracker(cfg: CN) -> None:
 
 
 def _add_data(cfg: CN) -> None:
-    pass
+    cfg.DATA = CN()
+    # names of the categories whose labels are trained on, as the dataset's metadata names them; []: all
+    cfg.DATA.CLASSES = []
+    # text file of video or image names, one a line, that no training dataset may contain; "": none
+    cfg.DATA.EXCLUSION_LIST = ""
+    # scale of a training view: "shortest_edge" (INPUT.MIN_SIZE_TRAIN, MAX_SIZE_TRAIN) or "lsj" (large jitter)
+    cfg.DATA.SCALING = "shortest_edge"
+    # "lsj": side of the square that the image is scaled to fit and then cut to, and the range of the scale
+    cfg.DATA.LSJ_SIZE = 1024
+    cfg.DATA.LSJ_SCALE = [0.1, 2.0]
+    # brightness, contrast and saturation are multiplied by a number within 1 - x .. 1 + x; 0: off
+    cfg.DATA.COLOR_JITTER = 0.0
+    # boxes with a side shorter than this many pixels of the view, after its crop, are left out
+    cfg.DATA.MIN_BOX_SIDE = 2.0
 
 
 def _add_solver(cfg: CN) -> None:
-    pass
+    # adamw | sgd
+    cfg.SOLVER.OPTIMIZER = "adamw"
+    # learning rates, as multiples of BASE_LR (the heads' and the neck's): of the side network and of a tower that trains
+    cfg.SOLVER.SIDE_LR_FACTOR = 1.0
+    cfg.SOLVER.TOWER_LR_FACTOR = 1.0
+    # a trained tower layer's rate is multiplied by this once per layer behind it
+    cfg.SOLVER.TOWER_LAYER_DECAY = 1.0
+    # number format under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)
+    cfg.SOLVER.AMP.DTYPE = "bfloat16"
 
 
 def _add_test(cfg: CN) -> None:
+    # consecutive frames of a video that go through the model at once
+    cfg.TEST.FRAMES_PER_BATCH = 1
+
     cfg.TEST.TAO_OW = CN()
     # results kept per image, highest scores first; 0: all
     cfg.TEST.TAO_OW.MAX_DETECTIONS = 300

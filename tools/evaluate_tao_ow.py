@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-detections", type=int, default=300, help="kept per image; 0: all; default 300")
     parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=["all", "known", "unknown"])
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
-    parser.add_argument("--check", action="store_true", help="compare with trackeval (TAO ids only; slow)")
+    parser.add_argument("--check", action="store_true", help="compare with trackeval (slow)")
     return parser
 
 

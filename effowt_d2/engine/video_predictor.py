@@ -42,7 +42,7 @@ class VideoPredictor:
             raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
-        EffOWTCheckpointer(self.model).load(weights)
+        EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(weights)
         self._resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
         self._video_id = 0
         self.seconds = 0.0

@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import json
 import os
 import tempfile
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
+
+from .groups import choose_groups
 
 __all__ = ["evaluate_with_trackeval"]
 
@@ -19,7 +22,8 @@ def evaluate_with_trackeval(
     Args:
         gt_json: path of the ground truth.
         results_json: path of the results.
-        subset: "all", "known", "unknown" or "distractor", by TAO's category ids.
+        subset: "all", "known", "unknown" or "distractor": trackeval's own, by TAO's category ids, or the groups
+            that the ground truth file brings ("open_world"), which trackeval then gets as a file of that group alone.
         max_detections: results kept per image; 0 keeps all.
 
     Returns:
@@ -32,6 +36,7 @@ def evaluate_with_trackeval(
     metric = HOTA()
     # trackeval finds its files by folder and prints what it does
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        gt_json, subset = _own_group(gt_json, subset, folder)
         dataset = TAO_OW({
             "GT_FOLDER": _folder_with(gt_json, folder, "gt"),
             "TRACKERS_FOLDER": os.path.join(folder, "trackers"),
@@ -47,6 +52,22 @@ def evaluate_with_trackeval(
         }
     combined = metric.combine_sequences(scores)
     return {name: combined[name] for name in ("OWTA", "DetRe", "AssA")}
+
+
+def _own_group(gt_json: str, subset: str, folder: str) -> Tuple[str, str]:
+    """A file with the subset's annotations, tracks and categories only, where the groups are the file's own."""
+    with open(gt_json, encoding="utf-8") as file:
+        data = json.load(file)
+    if subset == "all" or "open_world" not in data:
+        return gt_json, subset
+    ids = np.array([category["id"] for category in data["categories"]])
+    kept = set(ids[choose_groups(None, data["open_world"], gt_json).members(subset, ids)].tolist())
+    for name, field in (("annotations", "category_id"), ("tracks", "category_id"), ("categories", "id")):
+        data[name] = [entry for entry in data[name] if entry[field] in kept]
+    path = os.path.join(folder, "group.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(data, file)
+    return path, "all"
 
 
 def _folder_with(file: str, parent: str, name: str) -> str:

@@ -1,1 +1,6 @@
-"""Configs, checkpoints and towers by name."""
+"""Configs, checkpoints and towers by name; ``effowt://NAME`` is a path of Detectron2's path manager from here on."""
+
+from .paths import resolve_weights
+from .zoo import config_names, get, get_checkpoint_url, get_config, get_config_file
+
+__all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file", "resolve_weights"]

@@ -12,8 +12,8 @@ import torch
 
 from effowt_d2.data.shapes_ow.captions import captioned_batch, captioned_image, single_object
 from effowt_d2.data.shapes_ow.vocabulary import COLOURS, SHAPES, TEXTURES, all_categories
-from effowt_d2.model_zoo.vlm import SHAPES_CLIP, register_vlm_configs, vlm_checkpoint, zero_shot_accuracy
-from effowt_d2.model_zoo.vlm.zero_shot import category_embeddings, normalise
+from effowt_d2.model_zoo.vlm import SHAPES_CLIP, register_vlm_configs, vlm_checkpoint
+from effowt_d2.model_zoo.vlm.zero_shot import category_embeddings, normalise, zero_shot_accuracy
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,6 +23,18 @@ UPSTREAM = "git+https://github.com/facebookresearch/detectron2.git@main"
 NO_C = '''"""Stand-in for the compiled operators, which this pure-Python build does not have."""
 
 
+def get_compiler_version():
+    """Asked for by Detectron2's report of its environment."""
+    return "none (pure-Python build)"
+
+
+get_cuda_version = get_compiler_version
+
+
+def has_cuda():
+    return False
+
+
 def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)

@@ -1,6 +1,5 @@
 """Vision-language models shipped with the package: open_clip model configs and checkpoints."""
 
 from .registry import SHAPES_CLIP, register_vlm_configs, vlm_checkpoint
-from .zero_shot import zero_shot_accuracy
 
-__all__ = ["SHAPES_CLIP", "register_vlm_configs", "vlm_checkpoint", "zero_shot_accuracy"]
+__all__ = ["SHAPES_CLIP", "register_vlm_configs", "vlm_checkpoint"]

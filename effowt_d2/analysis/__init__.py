@@ -1,0 +1,15 @@
+"""What a model costs: parameters, multiply-adds, and bytes that autograd keeps for the backward pass."""
+
+from .flops import count_flops
+from .parameters import PartCount, count_parameters, model_parts, ratios
+from .saved_bytes import count_saved_bytes, made_up_batch
+
+__all__ = [
+    "PartCount",
+    "count_flops",
+    "count_parameters",
+    "made_up_batch",
+    "model_parts",
+    "ratios",
+    "count_saved_bytes",
+]

@@ -1,0 +1,6 @@
+"""Checkpoints that hold what was trained, written in one piece and read without running code from them."""
+
+from .checkpointer import EffOWTCheckpointer
+from .files import CheckpointError, UnreadableCheckpointError
+
+__all__ = ["CheckpointError", "EffOWTCheckpointer", "UnreadableCheckpointError"]

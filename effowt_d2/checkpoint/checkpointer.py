@@ -1,0 +1,185 @@
+"""The checkpointer of Detectron2, with files that are small, complete and safe to read."""
+
+import os
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
+
+from effowt_d2.model_zoo.paths import resolve_weights
+
+from .contents import (
+    HEADER,
+    check_header,
+    check_tensors,
+    frozen_keys,
+    guarded_towers,
+    make_header,
+    plain,
+    trained_state,
+)
+from .files import CheckpointError, UnreadableCheckpointError, check_pickle, read_tensors, write_atomically
+
+__all__ = ["EffOWTCheckpointer"]
+
+
+class _SafeReader(Checkpointer):
+    """Stands behind Detectron2's checkpointer, which asks for native files here in v0.6 and in main."""
+
+    unsafe_pickle = False
+
+    def _load_file(self, f: str) -> Dict[str, Any]:
+        data = read_tensors(f, unsafe_pickle=self.unsafe_pickle)
+        if not isinstance(data, dict):
+            raise UnreadableCheckpointError(f"{f} is no checkpoint: it holds a {type(data).__name__}, not a dict")
+        return data
+
+
+class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
+    """Saves what was trained; loads all of it or nothing.
+
+    A file holds the model's state dict without the tensors of frozen towers, the config, name and weight hash of the
+    towers, versions, and the checkpointables. It is loaded only into a model with the same towers and exactly these
+    tensors. Checkpoints that this class did not write load as Detectron2 loads them, with its report.
+
+    Args:
+        model: wrapped in DistributedDataParallel or not.
+        save_dir: local folder for ``save`` and ``resume_or_load``.
+        save_to_disk: if left out, only the main process writes.
+        config: stored with the model, as text (``cfg.dump()``).
+        unsafe_pickle: also load files that hold more than tensors and plain values; they can run any code.
+        checkpointables: objects with ``state_dict`` and ``load_state_dict``: optimizer, scheduler, trainer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: Optional[bool] = None,
+        config: str = "",
+        unsafe_pickle: bool = False,
+        **checkpointables: Any,
+    ):
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.config = config
+        self.unsafe_pickle = unsafe_pickle
+        self._file = ""
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``save_dir/name.pth`` and tag it as the newest; other processes than the main one do nothing.
+
+        Args:
+            name: of the file, without ending.
+            kwargs: more to save, returned by ``load``.
+
+        Raises:
+            OSError: the file could not be written; older checkpoints and their tag are as they were.
+            TypeError: something to save is neither a tensor nor a plain value.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": trained_state(self.model), HEADER: make_header(self.model, self.config)}
+        data.update((key, item.state_dict()) for key, item in self.checkpointables.items())
+        data.update(kwargs)
+        data = {key: plain(value, key) for key, value in data.items()}
+        file = os.path.join(self.save_dir, f"{name}.pth")
+        self.logger.info("Saving checkpoint to %s", file)
+        write_atomically(file, lambda stream: torch.save(data, stream))
+        self.tag_last_checkpoint(f"{name}.pth")
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Note which file is the newest."""
+        tag = os.path.join(self.save_dir, "last_checkpoint")
+        write_atomically(tag, lambda stream: stream.write(last_filename_basename.encode()))
+
+    def load(self, path: str, checkpointables: Optional[List[str]] = None) -> Dict[str, Any]:
+        """Load a checkpoint; if that fails, the model is as it was before.
+
+        Args:
+            path: file, ``effowt://NAME``, ``detectron2://...`` or URL; if empty, nothing is loaded.
+            checkpointables: names of those to load; all that the file holds if left out.
+
+        Returns:
+            What else was in the file, the header included.
+
+        Raises:
+            FileNotFoundError: no such file.
+            OSError: it could not be fetched.
+            UnreadableCheckpointError: it is damaged, or no checkpoint.
+            CheckpointError: it is of another model or tower, or wants more than tensors and plain values.
+        """
+        if path and not os.path.isfile(resolve_weights(path.split("?")[0])):
+            raise FileNotFoundError(f"checkpoint {path}: no such file")
+        self._file = path
+        before = {key: value.to("cpu", copy=True) for key, value in trained_state(self.model).items()} if path else {}
+        try:
+            with guarded_towers(self.model, path):
+                return super().load(path, checkpointables)
+        except BaseException:
+            self.model.load_state_dict(before, strict=False)
+            raise
+        finally:
+            # Detectron2 main keeps what it parsed of a path when loading fails, and then refuses to load again
+            self._parsed_url_during_load = None
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> Dict[str, Any]:
+        """Continue from the newest checkpoint in ``save_dir``, or load ``path`` without checkpointables.
+
+        A damaged newest checkpoint is reported, and the newest good one before it is taken.
+
+        Args:
+            path: what to load if there is nothing to resume.
+            resume: False ignores the checkpoints in ``save_dir``.
+
+        Returns:
+            As ``load``.
+
+        Raises:
+            UnreadableCheckpointError: there are checkpoints in ``save_dir``, but no good one.
+        """
+        if not (resume and self.has_checkpoint()):
+            return self.load(path, checkpointables=[])
+        newest = self.get_checkpoint_file()
+        try:
+            return self.load(newest)
+        except (UnreadableCheckpointError, FileNotFoundError) as error:
+            self.logger.warning("The newest checkpoint can't be used: %s", error)
+            older = sorted(self._iterations(newest))
+            if not older:
+                raise UnreadableCheckpointError(f"{error}; there is no other checkpoint in {self.save_dir}") from error
+        self.logger.warning("Going back to %s, after iteration %d", older[-1][1], older[-1][0])
+        return self.load(older[-1][1])
+
+    def _iterations(self, newest: str) -> Iterator[Tuple[int, str]]:
+        """The iteration at which each other good checkpoint of a training run was written, and its file."""
+        for file in self.get_all_checkpoint_files():
+            if os.path.basename(file) == os.path.basename(newest):
+                continue
+            try:
+                data = read_tensors(file, unsafe_pickle=self.unsafe_pickle)
+            except CheckpointError as error:
+                self.logger.warning("Passed over: %s", error)
+                continue
+            if isinstance(data, dict) and HEADER in data and "iteration" in data:
+                yield data["iteration"], file
+
+    def _load_file(self, filename: str) -> Dict[str, Any]:
+        if not self.unsafe_pickle and filename.endswith(".pkl"):
+            check_pickle(filename)
+        elif filename.endswith(".pyth"):
+            # Detectron2 reads these itself, by whatever torch's default is
+            read_tensors(filename, unsafe_pickle=self.unsafe_pickle)
+        return super()._load_file(filename)
+
+    def _load_model(self, checkpoint: Dict[str, Any]) -> Any:
+        frozen = set(frozen_keys(self.model))
+        if HEADER in checkpoint:
+            check_header(checkpoint[HEADER], self.model, self._file)
+            check_tensors(checkpoint["model"], trained_state(self.model), self._file)
+        incompatible = super()._load_model(checkpoint)
+        # they are not in the file on purpose
+        incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]
+        return incompatible

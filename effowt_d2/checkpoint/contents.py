@@ -1,0 +1,182 @@
+"""What a checkpoint of ours holds: the trained tensors, and a header that tells which model they belong to."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Dict, List
+
+import detectron2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from effowt_d2.modeling.backbone.tower import Tower
+from effowt_d2.version import __version__
+
+from .files import CheckpointError
+
+__all__ = [
+    "HEADER",
+    "check_header",
+    "check_tensors",
+    "frozen_keys",
+    "guarded_towers",
+    "make_header",
+    "plain",
+    "trained_state",
+]
+
+HEADER = "effowt"
+"""Key of the header in the file; checkpoints without it are foreign ones."""
+FORMAT = 1
+
+
+def frozen_keys(model: nn.Module) -> List[str]:
+    """Keys of the model's state dict that lie in a frozen tower, buffers included."""
+    prefixes = tuple(path + "." if path else "" for path, tower in _towers(model).items() if tower.frozen)
+    return [key for key in model.state_dict() if key.startswith(prefixes)] if prefixes else []
+
+
+def _towers(model: nn.Module) -> Dict[str, Tower]:
+    # a tower may be reached by several paths, and each of them has its own keys in the state dict
+    return {p: m for p, m in model.named_modules(remove_duplicate=False) if isinstance(m, Tower)}
+
+
+def trained_state(model: nn.Module) -> "OrderedDict[str, Tensor]":
+    """The model's state dict, with its version numbers, less the tensors of frozen towers."""
+    state = model.state_dict()
+    for key in frozen_keys(model):
+        del state[key]
+    return state
+
+
+def make_header(model: nn.Module, config: str) -> Dict[str, Any]:
+    """The header: format, config, versions, and name and hash of each tower by its place in the model."""
+    return {
+        "format": FORMAT,
+        "config": config,
+        "towers": _describe(model),
+        "versions": {
+            "effowt_d2": __version__,
+            "detectron2": detectron2.__version__,
+            "torch": str(torch.__version__),
+        },
+    }
+
+
+def _describe(model: nn.Module) -> Dict[str, Dict[str, Any]]:
+    """The hash is of what is not in the file, so a trained tower has none."""
+    return {
+        path: {"name": tower.name, "weights_hash": tower.weights_hash() if tower.frozen else None}
+        for path, tower in _towers(model).items()
+    }
+
+
+def check_header(header: Mapping, model: nn.Module, file: str) -> None:
+    """Make sure that a checkpoint belongs to the towers of the model.
+
+    Raises:
+        CheckpointError: other towers, other weights in them, or a format of a newer version.
+    """
+    if header["format"] > FORMAT:
+        raise CheckpointError(
+            f"{file} has format {header['format']}, written by effowt_d2 {header['versions']['effowt_d2']}; "
+            f"this is effowt_d2 {__version__}, which reads formats up to {FORMAT}"
+        )
+    stored, present = header["towers"], _describe(model)
+    if stored != present:
+        raise CheckpointError(
+            f"{file} was trained on another tower.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}\n"
+            "Its side network and heads mean nothing on other features: set MODEL.VLM.NAME, MODEL.VLM.WEIGHTS and "
+            "MODEL.TRANSFER.STRATEGY to those of the config stored in the checkpoint"
+        )
+
+
+def _tell(towers: Mapping) -> str:
+    def one(tower: Mapping) -> str:
+        return "trained" if tower["weights_hash"] is None else f"frozen, weights {tower['weights_hash']}"
+
+    return "; ".join(f"{tower['name']} at {path!r}, {one(tower)}" for path, tower in towers.items()) or "no tower"
+
+
+@contextmanager
+def guarded_towers(model: nn.Module, file: str) -> Iterator[None]:
+    """Within, loading a state dict with other tensors for a frozen tower than it has is an error.
+
+    Only foreign checkpoints hold such tensors, under whatever names they are converted from.
+
+    Raises:
+        CheckpointError: on loading, before the tower is changed.
+    """
+
+    def compare(tower: Tower, state: Mapping, prefix: str, *_) -> None:
+        for key, present in tower.state_dict().items():
+            stored = state.get(prefix + key)
+            if stored is not None and not torch.equal(stored.to(present), present):
+                raise CheckpointError(
+                    f"{file} holds other weights for the frozen tower {tower.name} ({prefix + key} differs): "
+                    "the tower's weights are given by MODEL.VLM.WEIGHTS"
+                )
+
+    frozen = {id(tower): tower for tower in _towers(model).values() if tower.frozen}
+    hooks = [tower.register_load_state_dict_pre_hook(compare) for tower in frozen.values()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def check_tensors(stored: Mapping, expected: Mapping, file: str) -> None:
+    """Make sure that a checkpoint holds exactly the tensors that are expected, in their shapes.
+
+    Raises:
+        CheckpointError: lists all that differ.
+    """
+    faults = [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in stored]
+    faults += [f"unexpected: {key} {tuple(stored[key].shape)}" for key in stored if key not in expected]
+    faults += [
+        f"shape: {key} is {tuple(stored[key].shape)} in the file, {tuple(expected[key].shape)} in the model"
+        for key in expected
+        if key in stored and stored[key].shape != expected[key].shape
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{file} does not fit the model, which is left as it was; {len(faults)} differences:\n  "
+            + "\n  ".join(faults)
+        )
+
+
+def plain(value: Any, where: str) -> Any:
+    """What a checkpoint can be read back from without running code: tensors, containers, plain values.
+
+    NumPy values are converted. A tensor that is a view of something larger is copied, because torch would write all
+    of that.
+
+    Args:
+        value: to be saved.
+        where: its key, for the message.
+
+    Raises:
+        TypeError: something else is in there.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or type(value) in (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size):
+        return value
+    if isinstance(value, Mapping):
+        copy = OrderedDict if isinstance(value, OrderedDict) else dict
+        made = copy((key, plain(item, f"{where}.{key}")) for key, item in value.items())
+        if hasattr(value, "_metadata"):
+            made._metadata = value._metadata  # version numbers of the modules, which state dicts carry
+        return made
+    if type(value) in (list, tuple, set):
+        return type(value)(plain(item, f"{where}.{number}") for number, item in enumerate(value))
+    raise TypeError(
+        f"checkpoint entry {where} is a {type(value).__name__}: a checkpoint takes tensors and plain values only, "
+        "because anything else could not be read back safely"
+    )

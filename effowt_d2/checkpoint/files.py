@@ -1,0 +1,150 @@
+"""Files in, files out: written whole or not at all, read as tensors and plain values only."""
+
+import contextlib
+import os
+import pickle
+import re
+import zipfile
+from typing import Any, BinaryIO, Callable
+
+import torch
+
+__all__ = ["CheckpointError", "UnreadableCheckpointError", "check_pickle", "read_tensors", "write_atomically"]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used, for a reason the message tells."""
+
+
+class UnreadableCheckpointError(CheckpointError):
+    """The file is damaged, or no checkpoint at all."""
+
+
+def write_atomically(file: str, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file such that others see the old one or the whole new one, even if this process or machine dies.
+
+    Args:
+        file: what to write or replace; its folder must exist.
+        write: gets the open binary file.
+
+    Raises:
+        OSError: no space, no folder or no right to write; nothing is left behind.
+    """
+    temporary = f"{file}.tmp"
+    try:
+        with open(temporary, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        # torch reports a full disk as a RuntimeError of its writer, behind which the system's own error is hidden
+        if isinstance(error, (OSError, RuntimeError)):
+            raise OSError(f"{file} could not be written: {_cause(error)}") from error
+        raise
+    _sync_folder(os.path.dirname(os.path.abspath(file)))
+
+
+def _cause(error: BaseException) -> str:
+    found = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__context__
+    return (found.strerror if found else None) or str(error).splitlines()[0]
+
+
+def _sync_folder(folder: str) -> None:
+    """The new name is only safe once its folder is on disk; not every file system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
+    """Read a file of ``torch.save`` onto the CPU.
+
+    Args:
+        file: local path.
+        unsafe_pickle: run whatever code the file asks for. Only for files of people you trust.
+
+    Raises:
+        UnreadableCheckpointError: the file is truncated, damaged, or not of ``torch.save``.
+        CheckpointError: it holds more than tensors and plain values.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(4)
+    if start == b"PK\x03\x04":
+        _check_archive(file)
+    elif start[:1] != b"\x80":
+        raise UnreadableCheckpointError(f"{file} is not a checkpoint: it starts with {start!r}")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=not unsafe_pickle)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableCheckpointError(f"{file} is damaged or not a checkpoint: {reason}") from error
+
+
+def _check_archive(file: str) -> None:
+    """torch finds a missing end, but reads changed bytes as if nothing were wrong."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UnreadableCheckpointError(f"{file} is truncated or damaged: {error}") from error
+    if damaged is not None:
+        raise UnreadableCheckpointError(f"{file} is damaged: its record {damaged} does not match its checksum")
+
+
+def _unpickling_reason(error: Exception) -> str:
+    wanted = re.search(r"GLOBAL (\S+)", str(error))
+    if wanted:
+        return f"it wants {wanted.group(1)}"
+    lines = [line.strip() for line in str(error).splitlines() if "WeightsUnpickler error" in line]
+    return (lines or str(error).splitlines())[0]
+
+
+def _refusal(file: str, reason: str) -> str:
+    return (
+        f"{file} is refused: {reason}, but loading is limited to tensors and plain values, because a pickle can run "
+        "any code. If you trust its source, set MODEL.UNSAFE_PICKLE True (EffOWTCheckpointer(unsafe_pickle=True))"
+    )
+
+
+_ARRAYS = {
+    ("collections", "OrderedDict"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    ("_codecs", "encode"),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return super().find_class(module, name)
+
+
+def check_pickle(file: str) -> None:
+    """Make sure that a .pkl, as in Detectron2's model zoo, holds NumPy arrays and plain values only.
+
+    Raises:
+        UnreadableCheckpointError: the file is truncated or not a pickle.
+        CheckpointError: it holds more.
+    """
+    try:
+        with open(file, "rb") as stream:
+            _ArraysOnly(stream, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):
+            raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+        raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error}") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error!r}") from error

@@ -1,0 +1,166 @@
+"""Loaders for training (two views of still images) and for inference (whole videos, frames in order)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetFromList
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from .mappers import FrameMapper, TwoViewMapper
+from .training_records import load_training_records
+from .training_sampler import TrainingBatches
+from .video_sampler import VideoBatches
+from .views import seeded
+
+__all__ = ["TrainLoader", "build_train_loader", "build_video_test_loader", "load_frame_records"]
+
+
+class TrainLoader:
+    """Batches of mapped records without end, the same whatever the number of data workers.
+
+    What batch k holds, augmentation included, depends on the seed and on k only, so a run that resumes at k
+    goes on exactly as though it had never stopped, and n processes see together what one would see.
+
+    Args:
+        dataset: samples by (place in the stream, record).
+        batches: which samples make a batch; ``start`` is set by the trainer when it resumes.
+        num_workers: data worker processes; 0 loads in this process.
+    """
+
+    def __init__(self, *, dataset: Dataset, batches: TrainingBatches, num_workers: int):
+        self.dataset = dataset
+        self.batches = batches
+        self.num_workers = num_workers
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        # a generator: the workers start with the first batch, after a resuming trainer has set the start
+        yield from DataLoader(
+            self.dataset,
+            batch_sampler=self.batches,
+            num_workers=self.num_workers,
+            collate_fn=_as_list,
+            # one of its own, or it would draw from the stream of the training step that starts it
+            generator=torch.Generator().manual_seed(self.batches.seed),
+        )
+
+
+class _SeededDataset(Dataset):
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int):
+        self.records = records
+        self.mapper = mapper
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, place: tuple[int, int]) -> dict:
+        position, index = place
+        with seeded((self.seed, position)):
+            return self.mapper(self.records[index])
+
+
+class _MappedDataset(Dataset):
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict]):
+        self.records = records
+        self.mapper = mapper
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.mapper(self.records[index])
+
+
+def _as_list(batch: list) -> list:
+    return batch
+
+
+def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
+    """The training loader of a config; this process's share of every batch.
+
+    Args:
+        cfg: reads ``DATASETS.TRAIN``, ``DATA``, ``INPUT``, ``DATALOADER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``.
+        mapper: from a record to a sample; default :class:`TwoViewMapper`.
+
+    Raises:
+        ValueError: the data or an option does not serve, see :func:`load_training_records`; the batch cannot
+            be shared equally by the processes.
+    """
+    sampler = cfg.DATALOADER.SAMPLER_TRAIN
+    if sampler != "TrainingSampler":
+        raise ValueError(f"DATALOADER.SAMPLER_TRAIN is '{sampler}'; it can be TrainingSampler only")
+    mapper = mapper or TwoViewMapper(cfg)
+    records = load_training_records(cfg)
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    batches = TrainingBatches(
+        wide=[record.get("width", 0) > record.get("height", 0) for record in records],
+        batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        seed=seed,
+        group_by_shape=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed)
+    return TrainLoader(dataset=dataset, batches=batches, num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def load_frame_records(dataset_name: str) -> list[list[dict]]:
+    """Load a dataset for inference.
+
+    Args:
+        dataset_name: name in Detectron2's catalogs.
+
+    Returns:
+        Records without annotations, video by video, in order of the dataset's ``frame_index``, which is then
+        replaced by the position in the video. Still images (no ``video_id``) come as one sequence each, and
+        without a ``frame_index``.
+
+    Raises:
+        ValueError: there are no images, or two frames of a video have the same ``frame_index``.
+        KeyError: the dataset is not registered.
+    """
+    videos: dict = {}
+    for number, record in enumerate(DatasetCatalog.get(dataset_name)):
+        record = {name: value for name, value in record.items() if name != "annotations"}
+        key = ("video", record["video_id"]) if "video_id" in record else ("image", number)
+        videos.setdefault(key, []).append(record)
+    if not videos:
+        raise ValueError(f"dataset '{dataset_name}' has no images")
+    for (kind, video_id), frames in videos.items():
+        if kind == "image":
+            continue
+        frames.sort(key=lambda frame: frame["frame_index"])
+        for position, frame in enumerate(frames):
+            if position and frame["frame_index"] == before:
+                raise ValueError(f"dataset '{dataset_name}', video {video_id}: two frames have frame_index {before}")
+            before, frame["frame_index"] = frame["frame_index"], position
+    return list(videos.values())
+
+
+def build_video_test_loader(
+    cfg: CfgNode, dataset_name: str, mapper: Callable[[dict], dict] | None = None
+) -> DataLoader:
+    """This process's videos, whole and frame by frame in order; still images work too.
+
+    Args:
+        cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``.
+        dataset_name: name in Detectron2's catalogs.
+        mapper: from a record to the model's input; default :class:`FrameMapper`.
+
+    Raises:
+        ValueError, KeyError: as :func:`load_frame_records`.
+    """
+    records, videos = [], []
+    for frames in load_frame_records(dataset_name):
+        videos.append(range(len(records), len(records) + len(frames)))
+        records += frames
+    batches = VideoBatches(
+        videos,
+        frames_per_batch=cfg.TEST.FRAMES_PER_BATCH,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    dataset = _MappedDataset(DatasetFromList(records, copy=False), mapper or FrameMapper(cfg))
+    return DataLoader(dataset, batch_sampler=batches, num_workers=cfg.DATALOADER.NUM_WORKERS, collate_fn=_as_list)

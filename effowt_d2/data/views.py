@@ -1,0 +1,120 @@
+"""Reading an image, and the random views of it that training looks at."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from PIL import Image
+
+__all__ = ["AtLeastOnePixel", "ImageReadError", "build_view_augmentations", "read_record_image", "seeded"]
+
+
+class ImageReadError(OSError):
+    """An image file is missing, damaged, or not what its record says."""
+
+
+def read_record_image(record: dict, image_format: str) -> np.ndarray:
+    """Read the image of a dataset record; fills in the record's ``height`` and ``width`` where they lack.
+
+    Args:
+        record: has ``file_name``, and may have ``height`` and ``width``, which are checked.
+        image_format: a format of ``detectron2.data.detection_utils.read_image``.
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        ImageReadError: names the file and what is wrong with it.
+    """
+    name = record["file_name"]
+    try:
+        image = utils.read_image(name, format=image_format)
+        utils.check_image_size(record, image)
+    except FileNotFoundError:
+        raise ImageReadError(f"image {name}: no such file") from None
+    # a damaged file makes Pillow raise any of these, depending on its format and on where it breaks
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, utils.SizeMismatchError) as error:
+        raise ImageReadError(f"image {name} cannot be used: {error}") from error
+    return image
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, C) array as a (C, H, W) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+class AtLeastOnePixel(T.Augmentation):
+    """A resize that leaves every side at least one pixel, however long and thin the image is.
+
+    Args:
+        resize: an augmentation whose transform may be a ``ResizeTransform``.
+    """
+
+    def __init__(self, resize: T.Augmentation):
+        super().__init__()
+        self.resize = resize
+
+    def get_transform(self, image: np.ndarray):
+        transform = self.resize.get_transform(image)
+        if not isinstance(transform, T.ResizeTransform):
+            return transform
+        # plain numbers: some resizes of Detectron2 v0.6 give numpy's, which Pillow refuses
+        height, width = (max(1, int(side)) for side in (transform.new_h, transform.new_w))
+        return T.ResizeTransform(*image.shape[:2], height, width, transform.interp)
+
+
+def build_view_augmentations(cfg: CfgNode) -> list[T.Augmentation]:
+    """The augmentations of one training view, from ``INPUT`` and ``DATA``: crop, scale, flip, colours.
+
+    Raises:
+        ValueError: an option has a value that doesn't exist.
+    """
+    augmentations: list[T.Augmentation] = []
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.append(T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    augmentations += _scaling(cfg)
+    flip = cfg.INPUT.RANDOM_FLIP
+    if flip not in ("none", "horizontal", "vertical"):
+        raise ValueError(f"INPUT.RANDOM_FLIP is '{flip}'; it can be none, horizontal or vertical")
+    if flip != "none":
+        augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
+    return augmentations + _colours(cfg.DATA.COLOR_JITTER)
+
+
+def _scaling(cfg: CfgNode) -> list[T.Augmentation]:
+    if cfg.DATA.SCALING == "shortest_edge":
+        sizes, sampling = cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
+        return [AtLeastOnePixel(T.ResizeShortestEdge(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling))]
+    if cfg.DATA.SCALING == "lsj":
+        size, (low, high) = cfg.DATA.LSJ_SIZE, cfg.DATA.LSJ_SCALE
+        # not padded to the square: the model knows the valid area, and grey would count as picture
+        crop = T.FixedSizeCrop((size, size), pad=False)
+        return [AtLeastOnePixel(T.ResizeScale(low, high, size, size)), crop]
+    raise ValueError(f"DATA.SCALING is '{cfg.DATA.SCALING}'; it can be shortest_edge or lsj")
+
+
+def _colours(strength: float) -> list[T.Augmentation]:
+    if not 0 <= strength < 1:
+        raise ValueError(f"DATA.COLOR_JITTER is {strength}; it must be in [0, 1)")
+    if strength == 0:
+        return []
+    return [kind(1 - strength, 1 + strength) for kind in (T.RandomBrightness, T.RandomContrast, T.RandomSaturation)]
+
+
+@contextlib.contextmanager
+def seeded(numbers: Sequence[int]) -> Iterator[None]:
+    """Within it, Detectron2's augmentations draw from a stream given by ``numbers``; afterwards as before.
+
+    Args:
+        numbers: non-negative, below 2**32.
+    """
+    state = np.random.get_state()
+    np.random.seed(numbers)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

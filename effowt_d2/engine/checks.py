@@ -1,0 +1,63 @@
+"""What can be known to fail before long work starts."""
+
+import difflib
+import os
+import tempfile
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+
+from effowt_d2.data.loaders import load_frame_records
+
+from .evaluators import build_evaluator
+from .launch import check_processes
+
+__all__ = ["check_config", "check_test_datasets"]
+
+
+def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int) -> None:
+    """Check names and places of a config, without loading anything.
+
+    Args:
+        cfg: the whole config.
+        eval_only: no training follows, so the training datasets do not matter.
+        num_processes: on this machine.
+
+    Raises:
+        ValueError: a dataset is not registered, or there is none; more processes than GPUs.
+        FileNotFoundError: ``MODEL.WEIGHTS`` names a file that isn't there.
+        PermissionError: ``OUTPUT_DIR`` cannot be written.
+    """
+    check_processes(num_processes, cfg.MODEL.DEVICE)
+    if eval_only and not cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: --eval-only has nothing to evaluate on")
+    registered = DatasetCatalog.list()
+    for name in (*cfg.DATASETS.TEST, *(() if eval_only else cfg.DATASETS.TRAIN)):
+        if name not in registered:
+            similar = ", ".join(difflib.get_close_matches(name, registered, n=8, cutoff=0))
+            raise ValueError(f"dataset '{name}' is not registered; of {len(registered)} the most similar are {similar}")
+    weights = cfg.MODEL.WEIGHTS
+    if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):
+        raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
+    _check_writable(cfg.OUTPUT_DIR)
+
+
+def _check_writable(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error
+
+
+def check_test_datasets(cfg: CfgNode) -> None:
+    """Load the list of frames and the evaluator of every ``DATASETS.TEST`` once, so that a missing file is known
+    before training and not after it.
+
+    Raises:
+        FileNotFoundError, ValueError: names what is missing or wrong.
+    """
+    for name in cfg.DATASETS.TEST:
+        load_frame_records(name)
+        build_evaluator(cfg, name)

@@ -1,0 +1,38 @@
+"""Merging config files and command-line keys, with errors that name the key."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+
+__all__ = ["merge_config"]
+
+
+def merge_config(cfg: CfgNode, file: str, options: Sequence[str]) -> None:
+    """Merge a config file and ``KEY VALUE`` pairs into ``cfg``.
+
+    Args:
+        cfg: changed in place.
+        file: a YAML file; "" for none.
+        options: keys and values in turn.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown key, a value of the wrong type, or a key without a value; the text names it.
+    """
+    if file:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"--config-file {file}: no such file")
+        try:
+            cfg.merge_from_file(file)
+        except (KeyError, AssertionError, ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{file}: {_text(error)}") from error
+    try:
+        cfg.merge_from_list(list(options))
+    except (KeyError, AssertionError, ValueError) as error:
+        raise ValueError(f"command line: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    return str(error.args[0]) if error.args else str(error)

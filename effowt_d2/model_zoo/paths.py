@@ -1,0 +1,82 @@
+"""``effowt://NAME``: files shipped with this package, for ``MODEL.WEIGHTS`` and ``MODEL.VLM.WEIGHTS``.
+
+Imports nothing of ours, so that every part of the package may use it.
+"""
+
+import os
+from pathlib import Path
+
+from detectron2.utils.file_io import PathHandler, PathManager
+
+__all__ = ["CONFIGS", "PREFIX", "resolve_weights", "shipped_file", "shipped_names"]
+
+PREFIX = "effowt://"
+ROOT = Path(__file__).parent
+CONFIGS = ROOT / "configs"
+"""A link to ``configs/`` of the repository; a wheel holds copies."""
+
+_FOLDERS = ((ROOT / "vlm", ".pt"), (ROOT / "checkpoints", ".pth"))
+
+
+def shipped_names() -> list[str]:
+    """The names that follow ``effowt://``, for error messages."""
+    return sorted(file.stem for folder, ending in _FOLDERS for file in folder.glob(f"*{ending}"))
+
+
+def shipped_file(name: str) -> Path:
+    """The file behind ``effowt://NAME``.
+
+    Args:
+        name: a vision-language model (``ShapesCLIP-S-16``), or a config with a trained checkpoint
+            (``quick/shapes_ow_effowt``).
+
+    Raises:
+        FileNotFoundError: nothing of that name is shipped.
+    """
+    stem = name.rsplit("/", 1)[-1]
+    for folder, ending in _FOLDERS:
+        if (folder / f"{stem}{ending}").is_file():
+            return folder / f"{stem}{ending}"
+    shipped = ", ".join(shipped_names()) or "none"
+    raise FileNotFoundError(f"{PREFIX}{name}: not shipped with effowt_d2; shipped: {shipped}")
+
+
+def resolve_weights(path: str) -> str:
+    """A local path for a weights file, fetched if it is remote.
+
+    Args:
+        path: a file, ``effowt://NAME``, ``detectron2://...``, or a URL that Detectron2's path manager knows.
+
+    Raises:
+        FileNotFoundError: ``effowt://`` names nothing shipped.
+        OSError: the file could not be fetched.
+    """
+    if "://" not in path:
+        return path
+    try:
+        return PathManager.get_local_path(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise OSError(f"{path} could not be fetched: {error}") from error
+
+
+class _ShippedFiles(PathHandler):
+    def _get_supported_prefixes(self) -> list[str]:
+        return [PREFIX]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs) -> str:
+        return os.fspath(shipped_file(path[len(PREFIX) :]))
+
+    def _isfile(self, path: str, **kwargs) -> bool:
+        return path[len(PREFIX) :].rsplit("/", 1)[-1] in shipped_names()
+
+    _exists = _isfile
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs):
+        if set(mode) & set("wax+"):
+            raise OSError(f"{path} is part of the installed package and can't be written")
+        return open(self._get_local_path(path), mode, buffering=buffering)
+
+
+PathManager.register_handler(_ShippedFiles())

@@ -1,0 +1,98 @@
+"""Configs and trained models by name, after the pattern of ``detectron2.model_zoo``."""
+
+import os
+from typing import Optional
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+
+from effowt_d2.config import add_effowt_config
+
+from .paths import CONFIGS, PREFIX
+
+__all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
+
+CHECKPOINT_URLS = {"quick/shapes_ow_effowt": f"{PREFIX}quick/shapes_ow_effowt"}
+"""Trained checkpoint of a config: shipped (``effowt://``) or whatever Detectron2's path manager fetches."""
+
+
+def config_names() -> list[str]:
+    """Names of all zoo configs, ``EffOWT/effowt_vit_b16.yaml`` and so on; the bases they build on are left out."""
+    files = (file for file in CONFIGS.glob("*/*.yaml") if not file.name.startswith("Base-"))
+    return sorted(file.relative_to(CONFIGS).as_posix() for file in files)
+
+
+def get_config_file(name: str) -> str:
+    """Path of a zoo config.
+
+    Args:
+        name: relative to ``configs/``, with or without ``.yaml``: ``EffOWT/effowt_vit_b16.yaml``.
+
+    Raises:
+        KeyError: there is no such config.
+    """
+    found = f"{_stem(name)}.yaml"
+    if found not in config_names():
+        raise KeyError(f"no zoo config {name!r}; there are: {', '.join(config_names())}")
+    return os.fspath(CONFIGS / found)
+
+
+def get_checkpoint_url(name: str) -> str:
+    """Where the trained checkpoint of a config is; Detectron2's path manager opens it.
+
+    Raises:
+        KeyError: there is no such config, or none was trained for it.
+    """
+    get_config_file(name)
+    if _stem(name) not in CHECKPOINT_URLS:
+        trained = ", ".join(f"{stem}.yaml" for stem in sorted(CHECKPOINT_URLS))
+        raise KeyError(f"zoo config {name!r} has no trained checkpoint yet; trained: {trained}")
+    return CHECKPOINT_URLS[_stem(name)]
+
+
+def get_config(name: str, trained: bool = False) -> CfgNode:
+    """A zoo config.
+
+    Args:
+        name: as for :func:`get_config_file`.
+        trained: set ``MODEL.WEIGHTS`` to the trained checkpoint; otherwise it stays as the config has it.
+
+    Raises:
+        KeyError: there is no such config, or no trained checkpoint of it.
+    """
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    cfg.merge_from_file(get_config_file(name))
+    if trained:
+        cfg.MODEL.WEIGHTS = get_checkpoint_url(name)
+    return cfg
+
+
+def get(name: str, trained: bool = False, device: Optional[str] = None) -> torch.nn.Module:
+    """Build a zoo model and load its weights; it comes in training mode.
+
+    Args:
+        name: as for :func:`get_config_file`.
+        trained: with the trained checkpoint.
+        device: overrides ``MODEL.DEVICE``; if left out, the config's device, or the CPU where CUDA is missing.
+
+    Raises:
+        KeyError: there is no such config, or no trained checkpoint of it.
+    """
+    # the model's code needs model_zoo.paths, so it can only be imported when it is used
+    import effowt_d2.modeling  # noqa: F401  (registers)
+    from effowt_d2.checkpoint import EffOWTCheckpointer
+
+    cfg = get_config(name, trained)
+    if device is None and not torch.cuda.is_available():
+        device = "cpu"
+    if device is not None:
+        cfg.MODEL.DEVICE = device
+    model = build_model(cfg)
+    EffOWTCheckpointer(model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
+    return model
+
+
+def _stem(name: str) -> str:
+    return name[: -len(".yaml")] if name.endswith(".yaml") else name

@@ -1,0 +1,78 @@
+"""Self-attention on maps, global or in windows, blind to padding."""
+
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Optional[Tensor]) -> Tensor:
+    """Scaled dot-product attention with a key mask.
+
+    Args:
+        q, k, v: (B, heads, L, head size).
+        key_mask: (B, L) bool, true for keys to attend to. A row without any attends to all of them: its own tokens are
+            invalid and are zeroed by the caller, and no NaN arises.
+    """
+    if key_mask is not None:
+        key_mask = (key_mask | ~key_mask.any(1, keepdim=True))[:, None, None, :]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
+
+
+def partition(x: Tensor, window: int) -> Tensor:
+    """(B, H, W, ...) -> (B * windows, window * window, ...), zero-padded to whole windows from the top left."""
+    b, h, w = x.shape[:3]
+    rest = x.shape[3:]
+    bottom, right = -h % window, -w % window
+    if bottom or right:
+        padded = x.new_zeros((b, h + bottom, w + right, *rest))
+        padded[:, :h, :w] = x
+        x = padded
+    x = x.reshape(b, (h + bottom) // window, window, (w + right) // window, window, *rest)
+    return x.transpose(2, 3).reshape(-1, window * window, *rest)
+
+
+def unpartition(x: Tensor, window: int, size: torch.Size) -> Tensor:
+    """The inverse of :func:`partition`; size is the (B, H, W, ...) that came in."""
+    b, h, w = size[:3]
+    rows, columns = -(-h // window), -(-w // window)
+    x = x.reshape(b, rows, columns, window, window, *x.shape[2:]).transpose(2, 3)
+    return x.reshape(b, rows * window, columns * window, *x.shape[5:])[:, :h, :w]
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention on a map.
+
+    Args:
+        channels: C.
+        num_heads: heads, which divide C.
+        window: window side in tokens; 0 attends globally. A map that fits in one window is attended globally.
+    """
+
+    def __init__(self, *, channels: int, num_heads: int, window: int):
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide {channels} channels")
+        self.num_heads = num_heads
+        self.window = window
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """x (B, H, W, C), mask (B, H, W) or None -> (B, H, W, C)."""
+        b, h, w, channels = x.shape
+        if not self.window or max(h, w) <= self.window:
+            key_mask = None if mask is None else mask.flatten(1)
+            return self._attend(x.flatten(1, 2), key_mask).reshape(b, h, w, channels)
+        if mask is None and (h % self.window or w % self.window):
+            mask = x.new_ones((b, h, w), dtype=torch.bool)
+        key_mask = None if mask is None else partition(mask, self.window)
+        out = self._attend(partition(x, self.window), key_mask)
+        return unpartition(out, self.window, x.shape)
+
+    def _attend(self, x: Tensor, key_mask: Optional[Tensor]) -> Tensor:
+        n, length, channels = x.shape
+        q, k, v = self.qkv(x).reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        out = attend(q, k, v, key_mask)
+        return self.proj(out.transpose(1, 2).reshape(n, length, channels))

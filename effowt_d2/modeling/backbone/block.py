@@ -1,0 +1,99 @@
+"""Parts of a side stage: the hybrid block, the stem and the transition between strides. Maps are (B, C, H, W)."""
+
+from typing import Optional
+
+from torch import Tensor, nn
+
+from .attention import WindowAttention
+from .masks import apply_mask
+from .sparse_interaction import SparseInteraction
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a (B, C, H, W) map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
+
+
+class DenseMLP(nn.Module):
+    """C -> ratio * C -> C with GELU, per token. The mask has no part in it but keeps its interface that of SIM."""
+
+    def __init__(self, *, channels: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class SideBlock(nn.Module):
+    """Depthwise 3x3 -> attention -> MLP or SIM -> depthwise 3x3, each with a residual and blind to padding.
+
+    Args:
+        channels: C.
+        num_heads: attention heads.
+        window: attention window side in tokens, 0 for global.
+        interaction: :class:`DenseMLP` or :class:`SparseInteraction`, (B, H, W, C) and mask to (B, H, W, C).
+        conv: with the convolutions, or a pure transformer block.
+    """
+
+    def __init__(self, *, channels: int, num_heads: int, window: int, interaction: nn.Module, conv: bool):
+        super().__init__()
+        self.conv1 = depthwise(channels) if conv else None
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels=channels, num_heads=num_heads, window=window)
+        self.norm2 = nn.LayerNorm(channels)
+        self.interaction = interaction
+        self.conv2 = depthwise(channels) if conv else None
+
+    @property
+    def sparse(self) -> bool:
+        return isinstance(self.interaction, SparseInteraction)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        x = self._convolve(self.conv1, x, mask)
+        x = x.movedim(1, -1)
+        x = x + self.attn(self.norm1(x), mask)
+        x = x + self.interaction(self.norm2(x), mask)
+        return apply_mask(self._convolve(self.conv2, x.movedim(-1, 1), mask), mask)
+
+    @staticmethod
+    def _convolve(conv: Optional[nn.Conv2d], x: Tensor, mask: Optional[Tensor]) -> Tensor:
+        return x if conv is None else x + conv(apply_mask(x, mask))
+
+
+class Stem(nn.Module):
+    """The first side state: pixels (B, 3, H, W) to (B, s, H/4, W/4)."""
+
+    HIDDEN = 32
+
+    def __init__(self, *, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, self.HIDDEN, 3, stride=2, padding=1)
+        self.norm1 = ChannelNorm(self.HIDDEN)
+        self.conv2 = depthwise(self.HIDDEN, stride=2)
+        self.proj = nn.Conv2d(self.HIDDEN, channels, 1)
+        self.norm2 = ChannelNorm(channels)
+
+    def forward(self, pixels: Tensor, mask2: Optional[Tensor], mask4: Optional[Tensor]) -> Tensor:
+        x = apply_mask(self.norm1(self.conv1(pixels)), mask2)
+        return apply_mask(self.norm2(self.proj(self.conv2(x))), mask4)
+
+
+class Transition(nn.Module):
+    """From one stride to twice that stride."""
+
+    def __init__(self, *, channels: int):
+        super().__init__()
+        self.conv = depthwise(channels, stride=2)
+        self.proj = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
+        return apply_mask(self.proj(self.conv(x)), mask)

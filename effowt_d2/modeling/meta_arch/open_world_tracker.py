@@ -1,0 +1,180 @@
+"""The whole model: detect objects of any class, embed them, and carry their identity through a video."""
+
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import ImageList, Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor
+
+from effowt_d2.modeling.roi_heads import ReIDHead, ReIDLoss, ReIDPair, ReIDSampler
+from effowt_d2.tracking import Tracker, build_tracker
+
+from .video_memory import VideoMemory
+
+__all__ = ["OpenWorldTracker"]
+
+
+@META_ARCH_REGISTRY.register()
+class OpenWorldTracker(GeneralizedRCNN):
+    """A two-stage detector with a ReID head, trained on two views of still images and run on videos.
+
+    Any Detectron2 backbone will do. One with a true attribute ``takes_image_sizes`` is told the valid area of each
+    image as ``backbone(x, image_sizes=[(h, w), ...])``.
+
+    Args:
+        reid_head: boxes to embeddings.
+        reid_sampler: draws the RoIs of a view that the ReID loss sees.
+        reid_loss: the loss of their embeddings.
+        tracker: embeddings to track ids; the memory of a video lives in it.
+        **kwargs: those of :class:`detectron2.modeling.GeneralizedRCNN`.
+
+    Raises:
+        ValueError: there is no proposal generator.
+    """
+
+    @configurable
+    def __init__(
+        self, *, reid_head: ReIDHead, reid_sampler: ReIDSampler, reid_loss: ReIDLoss, tracker: Tracker, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if self.proposal_generator is None:
+            raise ValueError(
+                "OpenWorldTracker makes its own proposals: MODEL.PROPOSAL_GENERATOR.NAME can't be PrecomputedProposals"
+            )
+        self.reid_head = reid_head
+        self.reid_sampler = reid_sampler
+        self.reid_loss = reid_loss
+        self.video_memory = VideoMemory(tracker)
+
+    @classmethod
+    def from_config(cls, cfg):
+        ret = super().from_config(cfg)
+        ret["reid_head"] = ReIDHead(cfg, ret["backbone"].output_shape())
+        ret["reid_sampler"] = ReIDSampler(cfg)
+        ret["reid_loss"] = ReIDLoss(cfg)
+        ret["tracker"] = build_tracker(cfg.TRACKER)
+        return ret
+
+    def train(self, mode: bool = True) -> "OpenWorldTracker":
+        """Set the mode. Training in between ends every video: its embeddings would be another model's."""
+        super().train(mode)
+        if mode:
+            self.video_memory.reset()
+        return self
+
+    def forward(self, batched_inputs: List[Dict]):
+        """
+        Args:
+            batched_inputs: one dict per image with ``image`` (C, H, W) in ``INPUT.FORMAT``, and
+
+                * in training ``instances`` (``gt_boxes``, ``gt_classes`` all 0) and optionally ``reference``, a dict
+                  with ``image`` and ``instances`` of a second view of the same picture. With it the instances of
+                  both carry ``gt_ids`` (int64), the same for the same object and -1 for unknown;
+                * otherwise see :meth:`inference`.
+
+        Returns:
+            In training a dict of losses, always with the same keys; otherwise what :meth:`inference` returns.
+        """
+        if not self.training:
+            return self.inference(batched_inputs)
+        paired = [i for i, x in enumerate(batched_inputs) if "reference" in x]
+        views = list(batched_inputs) + [batched_inputs[i]["reference"] for i in paired]
+        images = self.preprocess_image(views)
+        targets = [x["instances"].to(self.device) for x in views]
+        features = self._features(images)
+        proposals, losses = self.proposal_generator(images, features, targets)
+        _, detector_losses = self.roi_heads(images, features, proposals, targets)
+        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+            self.visualize_training(batched_inputs, proposals)
+        references = {i: len(batched_inputs) + n for n, i in enumerate(paired)}
+        reid_losses = self._reid_losses(images, features, proposals, targets, references)
+        return {**losses, **detector_losses, **reid_losses}
+
+    def _features(self, images: ImageList) -> Dict[str, Tensor]:
+        if getattr(self.backbone, "takes_image_sizes", False):
+            return self.backbone(images.tensor, image_sizes=images.image_sizes)
+        return self.backbone(images.tensor)
+
+    def _reid_losses(
+        self,
+        images: ImageList,
+        features: Dict[str, Tensor],
+        proposals: List[Instances],
+        targets: List[Instances],
+        references: Dict[int, int],
+    ) -> Dict[str, Tensor]:
+        """Losses between each view and its reference, given as places in the batch: {key view: reference view}."""
+        boxes = [x.proposal_boxes[:0] for x in proposals]
+        ids = [torch.zeros(0, dtype=torch.int64, device=self.device) for _ in proposals]
+        for key, reference in references.items():
+            for view in (key, reference):
+                boxes[view], ids[view] = self.reid_sampler(proposals[view], targets[view])
+            # a background key is in no pair: its embedding would be thrown away
+            on_object = ids[key] >= 0
+            boxes[key], ids[key] = boxes[key][on_object], ids[key][on_object]
+        # the head runs even without a box, and the losses are 0 then: every rank of a job has the same graph
+        embeddings = self.reid_head(features, boxes, images.image_sizes)
+        pairs = references or {0: 0}
+        return self.reid_loss([ReIDPair(embeddings[k], ids[k], embeddings[r], ids[r]) for k, r in pairs.items()])
+
+    def inference(
+        self,
+        batched_inputs: List[Dict],
+        detected_instances: Optional[List[Instances]] = None,
+        do_postprocess: bool = True,
+    ) -> List:
+        """Detect, and track where the inputs are frames of videos.
+
+        Args:
+            batched_inputs: one dict per image with ``image`` and optionally ``height`` and ``width``, the size of the
+                output. A frame of a video also has ``video_id`` and ``frame_index``, its place in the processed
+                sequence; frames of a batch are associated in their order. Another video, or a frame index that
+                doesn't increase, starts anew.
+            detected_instances: boxes and scores to use in place of the model's own, in pixels of ``image``.
+            do_postprocess: scale the results to the output size and track.
+
+        Returns:
+            Per image {"instances": Instances} with ``pred_boxes`` in pixels of the output, ``scores``,
+            ``pred_classes`` and, for frames of videos, ``track_ids`` (N,) int64, where -1 is none. Without
+            postprocessing, the Instances alone, in pixels of ``image`` and without ids.
+        """
+        if self.training:
+            raise RuntimeError("inference in training mode; call model.eval() first")
+        frames = [_frame_of(x) for x in batched_inputs]
+        images = self.preprocess_image(batched_inputs)
+        features = self._features(images)
+        if detected_instances is None:
+            proposals, _ = self.proposal_generator(images, features, None)
+            results, _ = self.roi_heads(images, features, proposals, None)
+        else:
+            results = [x.to(self.device) for x in detected_instances]
+        if not do_postprocess:
+            return results
+        if any(frame is not None for frame in frames):
+            # as a field of the results, so that boxes and embeddings stay together when empty boxes are dropped
+            embeddings = self.reid_head(features, [x.pred_boxes for x in results], images.image_sizes)
+            for result, embedding in zip(results, embeddings):
+                result.embeddings = embedding
+        outputs = []
+        for x, frame, result, (height, width) in zip(batched_inputs, frames, results, images.image_sizes):
+            result = detector_postprocess(result, x.get("height", height), x.get("width", width))
+            if frame is not None:
+                result.track_ids = self.video_memory.associate(result, *frame)
+            if result.has("embeddings"):
+                result.remove("embeddings")
+            outputs.append({"instances": result})
+        return outputs
+
+
+def _frame_of(x: Dict) -> Optional[Tuple]:
+    """(video id, frame index) of an input, None for a still image."""
+    if x.get("video_id") is None:
+        return None
+    if x.get("frame_index") is None:
+        name = x.get("file_name", f"of video {x['video_id']!r}")
+        raise ValueError(f"frame {name} has a video_id but no frame_index, its place in the processed sequence")
+    return x["video_id"], x["frame_index"]

@@ -1,0 +1,46 @@
+"""Knows where one video ends and the next begins."""
+
+from typing import Hashable, Optional, Tuple
+
+from detectron2.structures import Instances
+from torch import Tensor
+
+from effowt_d2.tracking import Tracker
+
+__all__ = ["VideoMemory"]
+
+
+class VideoMemory:
+    """Feeds a tracker frame by frame and resets it between videos.
+
+    Args:
+        tracker: holds the tracks of the running video.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self._last_frame: Optional[Tuple[Hashable, int]] = None
+
+    def reset(self) -> None:
+        """End the running video."""
+        self.tracker.reset()
+        self._last_frame = None
+
+    def associate(self, instances: Instances, video_id: Hashable, frame_index: int) -> Tensor:
+        """Track ids of a frame's detections.
+
+        Args:
+            instances: ``pred_boxes``, ``scores`` and ``embeddings`` of N detections.
+            video_id: tells this video from the one before.
+            frame_index: place of the frame in the processed sequence; one that doesn't increase starts a new video.
+
+        Returns:
+            (N,) int64, -1 for detections that carry none.
+        """
+        if self._last_frame is not None:
+            video, frame = self._last_frame
+            if video != video_id or frame_index <= frame:
+                self.reset()
+        ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
+        self._last_frame = (video_id, frame_index)
+        return ids

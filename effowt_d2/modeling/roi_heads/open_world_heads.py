@@ -1,0 +1,109 @@
+"""Class-agnostic cascade heads: is it an object, and where does it end.
+
+Letters: B images, Ri proposals of image i.
+"""
+
+from typing import Dict, List, Sequence, Tuple
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, CascadeROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
+from detectron2.structures import Instances
+from torch import Tensor
+
+from .edges import poolable_maps
+
+__all__ = ["SCORES", "OpenWorldROIHeads"]
+
+# detection score from the mean foreground probability of the stages and the proposal's objectness probability
+SCORES = {
+    "cls": lambda cls, objectness: cls,
+    "objectness": lambda cls, objectness: objectness,
+    "geo": lambda cls, objectness: (cls * objectness).sqrt(),
+}
+
+
+@ROI_HEADS_REGISTRY.register()
+class OpenWorldROIHeads(CascadeROIHeads):
+    """Detectron2's cascade for the single class ``object``, blind to padding.
+
+    The score is made of the mean over the stages, the boxes are those of the last stage.
+
+    Args:
+        score: ``cls``, ``objectness`` (of the proposal) or ``geo``, their geometric mean.
+        feature_strides: pixels per cell of each input level.
+        **kwargs: those of :class:`detectron2.modeling.roi_heads.CascadeROIHeads`.
+
+    Raises:
+        ValueError: unknown score, more than one class, or box regression by class.
+    """
+
+    @configurable
+    def __init__(self, *, score: str, feature_strides: Sequence[int], **kwargs):
+        super().__init__(**kwargs)
+        if score not in SCORES:
+            raise ValueError(f"unknown MODEL.ROI_HEADS.SCORE {score!r}; known: {', '.join(SCORES)}")
+        if self.num_classes != 1:
+            raise ValueError(
+                f"OpenWorldROIHeads knows the single class `object`: MODEL.ROI_HEADS.NUM_CLASSES must be 1, "
+                f"got {self.num_classes}"
+            )
+        self.score = score
+        self.feature_strides = list(feature_strides)
+
+    @classmethod
+    def from_config(cls, cfg, input_shape):
+        if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
+            raise ValueError("OpenWorldROIHeads needs MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True, got False")
+        ret = super().from_config(cfg, input_shape)
+        ret["score"] = cfg.MODEL.ROI_HEADS.SCORE
+        ret["feature_strides"] = [input_shape[f].stride for f in ret["box_in_features"]]
+        return ret
+
+    def forward(self, images, features: Dict[str, Tensor], proposals: List[Instances], targets=None):
+        """
+        Args:
+            images: the ImageList of the batch; only its ``image_sizes`` are read.
+            features: (B, C, Hi, Wi) maps by name.
+            proposals: per image ``proposal_boxes`` (Ri, 4) and ``objectness_logits`` (Ri,).
+            targets: per image ``gt_boxes`` and ``gt_classes``, in training.
+
+        Returns:
+            In training the sampled proposals and the losses, otherwise per image Instances with ``pred_boxes``,
+            ``scores`` and ``pred_classes`` (all 0), best first, and no losses.
+        """
+        maps = poolable_maps(features, self.box_in_features, self.feature_strides, images.image_sizes)
+        return super().forward(images, {**features, **dict(zip(self.box_in_features, maps))}, proposals, targets)
+
+    def _forward_box(self, features: Dict[str, Tensor], proposals: List[Instances], targets=None):
+        if self.training:
+            return super()._forward_box(features, proposals, targets)
+        objectness = [x.objectness_logits.float().sigmoid() for x in proposals]
+        boxes, cls = self._run_cascade([features[f] for f in self.box_in_features], proposals)
+        scores = [SCORES[self.score](c, o) for c, o in zip(cls, objectness)]
+        predictor = self.box_predictor[-1]
+        instances, _ = fast_rcnn_inference(
+            boxes,
+            # a second column, for the background, which that function takes off
+            [torch.stack([s, 1 - s], dim=1) for s in scores],
+            [x.image_size for x in proposals],
+            predictor.test_score_thresh,
+            predictor.test_nms_thresh,
+            predictor.test_topk_per_image,
+        )
+        return instances
+
+    def _run_cascade(self, maps: List[Tensor], proposals: List[Instances]) -> Tuple[List[Tensor], List[Tensor]]:
+        """Per image the last boxes (Ri, 4) and the mean foreground probability (Ri,), one row per proposal."""
+        image_sizes = [x.image_size for x in proposals]
+        boxes, cls = None, [0.0] * len(proposals)
+        for stage, predictor in enumerate(self.box_predictor):
+            if stage > 0:
+                # outside training this keeps every row, so that row k stays proposal k
+                proposals = self._create_proposals_from_boxes(boxes, image_sizes)
+            predictions = self._run_stage(maps, proposals, stage)
+            boxes = predictor.predict_boxes(predictions, proposals)
+            probabilities = predictor.predict_probs(predictions, proposals)
+            cls = [total + p[:, 0].float() / self.num_cascade_stages for total, p in zip(cls, probabilities)]
+        return list(boxes), cls

@@ -1,0 +1,147 @@
+"""Every trained parameter in one group, with the rate and decay of its part and kind."""
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from torch import nn
+
+from effowt_d2 import add_effowt_config
+from effowt_d2.engine import build_optimizer
+from effowt_d2.engine.optimizer import owned_parameters
+from effowt_d2.engine.parameter_report import count_parameters, format_parameters
+from effowt_d2.engine.step import clip_gradients
+from effowt_d2.modeling.parts import TrainedPart
+
+
+class Backbone(nn.Module):
+    """A tower of two layers, whose first is frozen, a side network with a gate, and a neck."""
+
+    def __init__(self):
+        super().__init__()
+        self.tower = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.tower[0].requires_grad_(False)
+        # the names say the contrary of what the modules are for
+        self.tower_blocks = nn.Sequential(nn.Linear(4, 2), nn.LayerNorm(2))
+        self.tower_blocks.gate = nn.Parameter(torch.zeros(()))
+        self.heads = nn.Conv2d(2, 3, 1)
+
+    def trained_parts(self):
+        return [
+            TrainedPart("top", (self.tower[1],), "tower", depth=2),
+            TrainedPart("all of the tower's bottom", (self.tower[0],), "tower", depth=3),
+            TrainedPart("side", (self.tower_blocks,), "side"),
+            TrainedPart("neck", (self.heads,), "neck"),
+        ]
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = Backbone()
+        self.side = nn.Linear(3, 1)
+        self.shared = self.side.weight
+
+
+def make_config(**options):
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    pairs = {
+        "SOLVER.BASE_LR": 0.1, "SOLVER.SIDE_LR_FACTOR": 10.0, "SOLVER.TOWER_LR_FACTOR": 0.5,
+        "SOLVER.TOWER_LAYER_DECAY": 0.8, "SOLVER.WEIGHT_DECAY": 0.05, "SOLVER.WEIGHT_DECAY_NORM": 0.01,
+        "SOLVER.WEIGHT_DECAY_BIAS": 0.02, **{name.replace("__", "."): value for name, value in options.items()},
+    }
+    cfg.merge_from_list([item for pair in pairs.items() for item in pair])
+    return cfg
+
+
+def rates(optimizer):
+    """By parameter: learning rate and weight decay; fails where one is in two groups."""
+    found = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert parameter not in found
+            found[parameter] = (pytest.approx(group["lr"]), group["weight_decay"])
+    return found
+
+
+@pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_rates_go_by_module(name, kind):
+    model = Model()
+    optimizer = build_optimizer(make_config(SOLVER__OPTIMIZER=name), model)
+    assert isinstance(optimizer, kind)
+    side, norm = model.backbone.tower_blocks
+    assert rates(optimizer) == {
+        model.backbone.tower[1].weight: (0.1 * 0.5 * 0.8**2, 0.05), model.backbone.tower[1].bias: (0.032, 0.02),
+        side.weight: (1.0, 0.05), side.bias: (1.0, 0.02), norm.weight: (1.0, 0.01), norm.bias: (1.0, 0.01),
+        model.backbone.tower_blocks.gate: (1.0, 0.01),
+        model.backbone.heads.weight: (0.1, 0.05), model.backbone.heads.bias: (0.1, 0.02),
+        model.side.weight: (0.1, 0.05), model.side.bias: (0.1, 0.02),
+    }
+
+
+def test_biases_decay_as_weights_by_default_and_may_have_a_rate():
+    model = Model()
+    optimizer = build_optimizer(make_config(SOLVER__WEIGHT_DECAY_BIAS=None, SOLVER__BIAS_LR_FACTOR=2.0), model)
+    found = rates(optimizer)
+    assert found[model.side.bias] == (0.2, 0.05) and found[model.side.weight] == (0.1, 0.05)
+
+
+def test_every_trained_parameter_once_and_no_frozen_one():
+    model = Model()
+    in_groups = rates(build_optimizer(make_config(), model))
+    assert set(in_groups) == {parameter for parameter in model.parameters() if parameter.requires_grad}
+    assert len(owned_parameters(model)) == len(in_groups)
+
+
+def test_model_of_heads_only_and_model_that_does_not_train():
+    layer = nn.Linear(2, 2)
+    assert {owned.kind for owned in owned_parameters(layer)} == {"heads"}
+    with pytest.raises(ValueError, match="no parameter that trains"):
+        build_optimizer(make_config(), layer.requires_grad_(False))
+
+
+def test_parameter_of_two_parts():
+    model = Model()
+    part = TrainedPart("neck again", (model.backbone.tower_blocks[1],), "neck")
+    parts = model.backbone.trained_parts()
+    model.backbone.trained_parts = lambda: [*parts, part]
+    with pytest.raises(ValueError, match=r"shape \(2,\) belongs to two parts: 'side' .* 'neck again'"):
+        owned_parameters(model)
+
+
+def test_optimizer_that_does_not_exist():
+    with pytest.raises(ValueError, match="'lion'; it can be adamw or sgd"):
+        build_optimizer(make_config(SOLVER__OPTIMIZER="lion"), Model())
+
+
+def test_report_counts_by_part():
+    counts = count_parameters(Model())
+    assert counts == {
+        "tower": 20, "side": 15, "neck": 9, "heads": 4, "trained": 48, "frozen": 20, "total": 68, "whole_tower": 40,
+    }
+    text = format_parameters(counts)
+    assert "trained parameters 48 (side 15, neck 9, tower 20, heads 4); frozen 20" in text
+    assert "trained / tower 120.000%" in text and "side / tower 37.500%" in text and "total 70.588%" in text
+
+
+@pytest.mark.parametrize("kind, expected", [
+    ("value", [[0.5, 0.5], [0.1]]), ("norm", [[0.3, 0.4], [0.1]]), ("full_model", [[0.3, 0.4], [0.01]]),
+])
+def test_clipping(kind, expected):
+    weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
+    weights[0].grad, weights[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([0.1])
+    clip = make_config(SOLVER__CLIP_GRADIENTS__CLIP_TYPE=kind, SOLVER__CLIP_GRADIENTS__CLIP_VALUE=0.5)
+    clip = clip.SOLVER.CLIP_GRADIENTS
+    optimizer = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=1)
+    clip_gradients(optimizer, clip)
+    assert weights[0].grad.tolist() == [3, 4]
+    clip.ENABLED = True
+    clip_gradients(optimizer, clip)
+    for weight, gradient in zip(weights, expected):
+        assert weight.grad.tolist() == pytest.approx(gradient, rel=0.01)
+
+
+def test_clipping_that_does_not_exist():
+    clip = make_config(SOLVER__CLIP_GRADIENTS__ENABLED=True, SOLVER__CLIP_GRADIENTS__CLIP_TYPE="max")
+    with pytest.raises(ValueError, match="'max'; it can be value, norm or full_model"):
+        clip_gradients(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1), clip.SOLVER.CLIP_GRADIENTS)

@@ -1,0 +1,114 @@
+"""train_net.py from the command line: one process, two, torchrun, and what is wrong before work starts."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import stand_in
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import train_net  # noqa: E402
+
+SCRIPT = str(Path(__file__).parent / "run_train_net.py")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train_net")
+    (folder / "config.yaml").write_text(configuration(folder).dump())
+    return folder
+
+
+def configuration(folder):
+    return stand_in.config(folder / "one", SOLVER__IMS_PER_BATCH=4)
+
+
+def command(folder, *options):
+    return [SCRIPT, "--config-file", str(folder / "config.yaml"), *options]
+
+
+def call(folder, *arguments):
+    environment = {**os.environ, "MINI_SHAPES": str(folder / "shapes"), "OMP_NUM_THREADS": "1"}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def results(folder, run):
+    return json.loads((folder / run / "inference" / "mini_val" / "tao_ow_results.json").read_text())
+
+
+def metrics(folder, run):
+    lines = [json.loads(line) for line in (folder / run / "metrics.json").read_text().splitlines()]
+    return {name: line[name] for line in lines for name in line if "tao_ow" in name or "loss" in name}
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    """The run of one process, which the others are compared with."""
+    stand_in.register(folder / "shapes")
+    stand_in.train(configuration(folder))
+    return results(folder, "one"), metrics(folder, "one")
+
+
+def test_two_processes_train_and_score_as_one(folder, one):
+    output = call(folder, *command(folder, "--num-gpus", "2", "OUTPUT_DIR", str(folder / "two")))
+    expected, scores = one
+    found = results(folder, "two")
+    keys = ("image_id", "track_id")
+    assert [[entry[key] for key in keys] for entry in found] == [[entry[key] for key in keys] for entry in expected]
+    # gradients are summed in another order, no more
+    assert [e["score"] for e in found] == pytest.approx([e["score"] for e in expected], abs=1e-5)
+    assert metrics(folder, "two") == pytest.approx(scores, abs=1e-4)
+    assert scores["total_loss"] > 0
+    assert "trained parameters" in output and "saved 60 results of mini_val" in output
+
+
+def test_torchrun_evaluates_to_the_same_file(folder, one):
+    options = ("--eval-only", "MODEL.WEIGHTS", str(folder / "one" / "model_final.pth"), "OUTPUT_DIR")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    call(folder, *launcher, *command(folder, *options, str(folder / "torchrun")))
+    assert results(folder, "torchrun") == one[0]
+    log = (folder / "torchrun" / "log.txt.rank1").read_text()
+    assert "process 1 of 2, 1 of 2 on this machine" in log
+
+
+@pytest.mark.parametrize("options, word", [
+    (["SOLVER.SIDE_RATE", "3"], "SOLVER.SIDE_RATE"),
+    (["SOLVER.MAX_ITER"], "MAX_ITER"),
+    (["SOLVER.MAX_ITER", "many"], "many"),
+    (["DATASETS.TRAIN", "('shapes_ow_trian',)"], "'shapes_ow_trian' is not registered.*shapes_ow_train"),
+    (["MODEL.WEIGHTS", "/nowhere/w.pth"], "/nowhere/w.pth: no such file"),
+    (["OUTPUT_DIR", "/proc/nowhere"], "OUTPUT_DIR /proc/nowhere cannot be written"),
+    (["--eval-only", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
+    (["--num-gpus", "0"], "at least 1"),
+    (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], "4096 processes on MODEL.DEVICE cuda"),
+    (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such file"),
+])
+def test_mistakes_are_one_line(folder, monkeypatch, options, word):
+    stand_in.register(folder / "shapes")
+    flags = [option for option in options if option.startswith("--")]
+    given = options if flags else ["SEED", "1", *options]
+    monkeypatch.setattr(sys, "argv", command(folder, *given))
+    with pytest.raises(SystemExit) as caught:
+        train_net.run()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("train_net.py: error: ")
+    assert re.search(word, line), line
+
+
+def test_unknown_key_in_a_file_names_key_and_file(folder, tmp_path, monkeypatch):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("SOLVER:\n  MAX_ITERS: 3\n")
+    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", str(file)])
+    with pytest.raises(SystemExit, match="wrong.yaml: .*SOLVER.MAX_ITERS"):
+        train_net.run()
+    file.write_text("SOLVER: {MAX_ITER: [3\n")
+    with pytest.raises(SystemExit, match="wrong.yaml"):
+        train_net.run()

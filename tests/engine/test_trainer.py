@@ -1,0 +1,149 @@
+"""A whole small run: trained, evaluated, stopped, resumed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import stand_in
+import torch
+from detectron2.utils.env import seed_all_rng
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from effowt_d2.engine import OpenWorldTrainer, build_evaluator
+from effowt_d2.evaluation import evaluate_tao_ow
+
+QUICK = Path(__file__).parents[2] / "configs" / "quick" / "shapes_ow_effowt.yaml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def datasets(tmp_path_factory):
+    stand_in.register(tmp_path_factory.mktemp("shapes"))
+
+
+def tensors(folder, name="model_final.pth"):
+    return torch.load(folder / name, weights_only=True)["model"]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run of 6 steps with dropout, warm-up, AdamW's moments, and an evaluation after step 4."""
+    folder = tmp_path_factory.mktemp("whole")
+    options = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker", "TEST__EVAL_PERIOD": 4}
+    stand_in.train(stand_in.config(folder, **options))
+    return folder, options
+
+
+def test_resumed_run_ends_with_the_same_weights(whole_run, tmp_path):
+    folder, options = whole_run
+    # what a run that is killed after its checkpoint of step 3 leaves
+    shutil.copy(folder / "model_0000002.pth", tmp_path)
+    (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
+    trainer = stand_in.train(stand_in.config(tmp_path, **options), resume=True)
+    assert trainer.start_iter == 3
+    expected, reached = tensors(folder), tensors(tmp_path)
+    assert expected.keys() == reached.keys() and all(torch.equal(expected[key], reached[key]) for key in expected)
+    before = tensors(folder, "model_0000002.pth")
+    assert not any(torch.equal(before[key], reached[key]) for key in before)
+
+
+def test_scores_reach_files_and_tensorboard(whole_run):
+    folder, _ = whole_run
+    results = folder / "inference" / "mini_val" / "tao_ow_results.json"
+    ground_truth = stand_in.MetadataCatalog.get("mini_val").json_file
+    scores = evaluate_tao_ow(ground_truth, str(results), workers=1)
+    board = EventAccumulator(str(folder)).Reload()
+    for subset in ("all", "known", "unknown"):
+        events = board.Scalars(f"tao_ow/OWTA-{subset}")
+        # the evaluation within the run, written with the end of it
+        assert events[-1].value == pytest.approx(scores[subset]["OWTA"], abs=1e-4)
+    losses = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    assert any(line.get("total_loss", 0) > 0 for line in losses)
+
+
+@pytest.mark.parametrize("options", [
+    {"SOLVER__AMP__ENABLED": True},
+    {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "float16"},
+    {"SOLVER__OPTIMIZER": "sgd", "SOLVER__CLIP_GRADIENTS__ENABLED": True, "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 10.0},
+])
+def test_training_lowers_the_loss(tmp_path, options):
+    # one size: the kernels of low precision are compiled anew for each
+    sizes = {"INPUT__MIN_SIZE_TRAIN": (64,), "DATASETS__TEST": ()}
+    cfg = stand_in.config(tmp_path, SOLVER__MAX_ITER=30, SOLVER__BASE_LR=0.03, **sizes, **options)
+    trainer = stand_in.train(cfg)
+    losses = [value for value, _ in trainer.storage.history("total_loss").values()]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
+
+
+def test_precision_that_does_not_exist(tmp_path):
+    cfg = stand_in.config(tmp_path, SOLVER__AMP__ENABLED=True, SOLVER__AMP__DTYPE="int8", DATASETS__TEST=())
+    with pytest.raises(ValueError, match="'int8'; it can be bfloat16 or float16"):
+        OpenWorldTrainer(cfg)
+
+
+def test_loss_that_is_not_finite_stops_with_the_files(tmp_path):
+    trainer = OpenWorldTrainer(stand_in.config(tmp_path, DATASETS__TEST=()))
+    trainer.resume_or_load(resume=False)
+    weight = trainer.model.score.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        trainer.model.score.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="iteration 0: {'loss_cells': nan}.*00000[1-7].jpg.*00000[1-7].jpg"):
+        trainer.train()
+    assert torch.equal(weight, before) and not (tmp_path / "model_final.pth").exists()
+
+
+def test_fisher_initialisation_cuts_the_side_network_before_training(tmp_path):
+    cfg = stand_in.config(tmp_path, DATASETS__TEST=(), SOLVER__IMS_PER_BATCH=1)
+    cfg.merge_from_file(str(QUICK))
+    options = {"DATASETS.TRAIN": ("mini_train",), "DATASETS.TEST": (), "DATALOADER.NUM_WORKERS": 0}
+    options.update({"INPUT.MIN_SIZE_TRAIN": (64,), "MODEL.SIDE.FISHER_SAMPLES": 2})
+    cfg.merge_from_list([item for pair in options.items() for item in pair])
+    weights = {}
+    for cfg.MODEL.SIDE.INIT in ("scratch", "fisher"):
+        seed_all_rng(0)
+        model = OpenWorldTrainer(cfg).model
+        weights[cfg.MODEL.SIDE.INIT] = {name: p.clone() for name, p in model.named_parameters() if p.requires_grad}
+    changed = {n for n, weight in weights["scratch"].items() if not torch.equal(weight, weights["fisher"][n])}
+    assert changed and all(name.startswith("backbone.strategy") for name in changed), changed
+
+
+def test_images_without_objects_train(tmp_path):
+    options = {"DATALOADER__FILTER_EMPTY_ANNOTATIONS": False, "DATA__MIN_BOX_SIDE": 500.0, "DATASETS__TEST": ()}
+    stand_in.train(stand_in.config(tmp_path, **options))
+    assert all(tensor.isfinite().all() for tensor in tensors(tmp_path).values())
+
+
+def test_missing_test_data_is_known_before_training(tmp_path):
+    cfg = stand_in.config(tmp_path, DATASETS__TEST=("tao_ow_val",))
+    with pytest.raises(FileNotFoundError, match="taodataset.org"):
+        OpenWorldTrainer(cfg)
+
+
+def test_frames_at_once_give_the_same_results(whole_run, tmp_path):
+    folder, _ = whole_run
+    cfg = stand_in.config(tmp_path, TEST__FRAMES_PER_BATCH=3)
+    model = OpenWorldTrainer.build_model(cfg)
+    model.load_state_dict(tensors(folder))
+    OpenWorldTrainer.test(cfg, model)
+    name = "inference/mini_val/tao_ow_results.json"
+    assert (tmp_path / name).read_text() == (folder / name).read_text()
+
+
+def test_coco_is_scored_class_agnostically(tmp_path):
+    cfg = stand_in.config(tmp_path)
+    evaluator = build_evaluator(cfg, "mini_train")
+    evaluator.reset()
+    for record in stand_in.DatasetCatalog.get("mini_train"):
+        boxes = torch.tensor([a["bbox"] for a in record["annotations"]]).reshape(-1, 4)
+        instances = stand_in.Instances((record["height"], record["width"]))
+        instances.pred_boxes = stand_in.Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1))
+        instances.scores = torch.full((len(boxes),), 0.9)
+        instances.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
+        evaluator.process([record], [{"instances": instances}])
+    assert evaluator.evaluate()["bbox"]["AP"] == pytest.approx(100)
+
+
+def test_evaluator_type_that_does_not_exist(tmp_path):
+    with pytest.raises(ValueError, match="'voc_2007_val' has evaluator_type 'pascal_voc'"):
+        build_evaluator(stand_in.config(tmp_path), "voc_2007_val")

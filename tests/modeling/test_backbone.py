@@ -1,0 +1,245 @@
+"""The backbone by config: budgets to the digit, freezing, padding, strategies, errors."""
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from effowt_d2 import add_effowt_config
+from effowt_d2.modeling.backbone import TransferStrategy, build_effowt_backbone, register_strategy
+
+PIXELS = ShapeSpec(channels=3)
+REFERENCE = {
+    "ViT-B-16": (1034732, ["BLOCKS", [1, 1, 1], "MLP_RATIO", [4, 1, 1], "TAP_SHARING", "all", "FUSION.OUTPUT_CONV", False]),
+    "EVA02-B-16": (1034732, ["BLOCKS", [1, 1, 1], "MLP_RATIO", [4, 1, 1], "TAP_SHARING", "all", "FUSION.OUTPUT_CONV", False]),
+    "ViT-L-14": (3837103, ["BLOCKS", [3, 2, 1], "MLP_RATIO", [4, 2, 1], "TAP_SHARING", "stage"]),
+    "EVA02-L-14": (3837103, ["BLOCKS", [3, 2, 1], "MLP_RATIO", [4, 2, 1], "TAP_SHARING", "stage"]),
+    "ViT-H-14": (7012335, ["BLOCKS", [3, 2, 1], "MLP_RATIO", [4, 2, 1], "TAP_SHARING", "tap"]),
+    "EVA01-g-14": (10537297, ["BLOCKS", [4, 3, 1], "MLP_RATIO", [4, 1, 2], "TAP_SHARING", "tap"]),
+}
+PERCENT = {"ViT-B-16": 1.200, "EVA02-B-16": 1.200, "ViT-L-14": 1.262, "EVA02-L-14": 1.262, "ViT-H-14": 1.109, "EVA01-g-14": 1.041}
+
+
+def config(name, *side, **keys):
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    cfg.MODEL.VLM.NAME = name
+    cfg.MODEL.VLM.ALLOW_RANDOM = True
+    cfg.MODEL.VLM.CANVAS = 8
+    cfg.MODEL.TRANSFER.OUT_CHANNELS = 32
+    cfg.merge_from_list([f"MODEL.SIDE.{v}" if i % 2 == 0 else v for i, v in enumerate(side)])
+    for key, value in keys.items():
+        cfg.merge_from_list([f"MODEL.{key.replace('__', '.')}", value])
+    return cfg
+
+
+SMALL = ("BLOCKS", [1, 1, 1], "SIM.GROUPS", 4, "SIM.RANGE", 8)
+
+
+def build(tiny, *side, **keys):
+    torch.manual_seed(0)
+    return build_effowt_backbone(config(tiny, *SMALL, *side, **keys), PIXELS)
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_reference_layouts_have_the_published_totals(name):
+    total, side = REFERENCE[name]
+    with torch.device("meta"):
+        backbone = build_effowt_backbone(config(name, *side, TRANSFER__OUT_CHANNELS=256), PIXELS)
+    assert count(backbone.strategy) == total
+    assert round(100 * total / count(backbone.tower), 3) == PERCENT[name]
+
+
+def test_a_budget_that_is_exceeded_names_the_parts():
+    with torch.device("meta"), pytest.raises(ValueError, match="3,837,103.*1.262%.*1.200%.*stem 10,240.*fusion 403,977"):
+        build_effowt_backbone(config("ViT-L-14", "MAX_FRACTION", 0.012, TRANSFER__OUT_CHANNELS=256), PIXELS)
+
+
+@pytest.mark.parametrize("strategy", ["zero_shot", "side", "full"])
+def test_what_trains_is_what_the_strategy_says(tiny, strategy):
+    backbone = build(tiny, TRANSFER__STRATEGY=strategy)
+    listed = [p for part in backbone.trained_parts() for m in part.modules for p in m.parameters() if p.requires_grad]
+    assert len({id(p) for p in listed}) == len(listed)
+    assert {id(p) for p in listed} == {id(p) for p in backbone.parameters() if p.requires_grad}
+    assert any(p.requires_grad for p in backbone.tower.parameters()) == (strategy == "full")
+    depths = [part.depth for part in backbone.trained_parts() if part.kind == "tower"]
+    assert depths == ([4, 3, 2, 1, 0] if strategy == "full" else [])
+
+
+@pytest.mark.parametrize("strategy", ["zero_shot", "side"])
+def test_training_leaves_the_tower_bit_identical_and_without_a_graph(tiny, strategy):
+    backbone = build(tiny, TRANSFER__STRATEGY=strategy).train()
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    optimizer = torch.optim.AdamW([p for p in backbone.parameters() if p.requires_grad], lr=1e-2)
+    images = torch.randn(2, 3, 64, 96)
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum(level.square().mean() for level in backbone(images, [(64, 96), (40, 64)]).values()).backward()
+        optimizer.step()
+    assert all(p.grad is None for p in backbone.tower.parameters())
+    changed = {k for k, v in backbone.state_dict().items() if not torch.equal(v, before[k])}
+    assert not any(k.startswith("tower.") for k in changed)
+    trained = [k for k, p in backbone.named_parameters() if p.requires_grad]
+    assert len(changed & set(trained)) >= 0.95 * len(trained)
+
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        backbone.tower(torch.randn(1, 3, 64, 64, requires_grad=True))
+    assert not saved
+
+
+@pytest.mark.parametrize("strategy", ["zero_shot", "side", "full"])
+def test_an_image_alone_equals_the_same_in_a_padded_batch(tiny, strategy):
+    for topology in ("sequential", "parallel") if strategy == "side" else ("sequential",):
+        backbone = build(tiny, "TOPOLOGY", topology, "WINDOWS", [4, 4, 0], TRANSFER__STRATEGY=strategy).eval()
+        image = torch.randn(3, 50, 41)
+        alone, together = torch.zeros(1, 3, 64, 64), torch.zeros(2, 3, 96, 128)
+        alone[0, :, :50, :41] = together[0, :, :50, :41] = image
+        together[1] = torch.randn(3, 96, 128)
+        with torch.no_grad():
+            a, b = backbone(alone, [(50, 41)]), backbone(together, [(50, 41), (96, 128)])
+        for name, stride in backbone._out_feature_strides.items():
+            rows, columns = -(-50 // stride), -(-41 // stride)
+            valid = b[name][0, :, :rows, :columns]
+            torch.testing.assert_close(a[name][0, :, :rows, :columns], valid, atol=1e-5, rtol=1e-5)
+            outside = b[name][0].clone()
+            outside[:, :rows, :columns] = 0
+            assert not outside.any() or name in ("p5", "p6")
+
+
+def test_gates_shut_the_tower_out(tiny):
+    backbone = build(tiny, "GATE.KIND", "fixed", "GATE.VALUE", 0.0).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = backbone(images)
+        for parameter in backbone.tower.parameters():
+            parameter.normal_()
+        after = backbone(images)
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_pixels_reach_the_tower_as_it_was_trained(tiny):
+    cfg = config(tiny, *SMALL)
+    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = [10.0, 20.0, 30.0], [2.0, 3.0, 4.0]
+    bgr = torch.rand(1, 3, 32, 32) * 255
+    seen = {}
+    for order in ("BGR", "RGB"):
+        cfg.INPUT.FORMAT = order
+        backbone = build_effowt_backbone(cfg, PIXELS)
+        backbone.tower.register_forward_pre_hook(lambda module, args, order=order: seen.update({order: args[0]}))
+        image = bgr if order == "BGR" else bgr.flip(1)
+        backbone((image - torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1)) / torch.tensor([2.0, 3.0, 4.0]).view(3, 1, 1))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (backbone.tower.pixel_mean, backbone.tower.pixel_std))
+    expected = (bgr.flip(1) / 255 - mean) / std
+    torch.testing.assert_close(seen["BGR"], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(seen["RGB"], expected, atol=1e-5, rtol=1e-5)
+
+
+SWITCHES = {
+    "reduction 2": ("REDUCTION", 2),
+    "reduction 8": ("REDUCTION", 8),
+    "parallel": ("TOPOLOGY", "parallel", "BLOCKS", [2, 2, 2]),
+    "tap per block": ("TAP_SHARING", "tap", "BLOCKS", [2, 1, 1]),
+    "named taps": ("TAPS", [3, 0, 2]),
+    "channel gate": ("GATE.KIND", "channel", "GATE.TEMPERATURE", 1.0),
+    "summed taps": ("GATE.KIND", "sum"),
+    "pure transformer": ("CONV", False),
+    "sim everywhere": ("SIM.SCALES", [4, 8, 16]),
+    "no sim": ("SIM.SCALES", []),
+    "recomputed": ("CHECKPOINT", [True, True, False]),
+    "two lines": ("SIM.AXES", ["row", "diagonal"]),
+    "concatenated": ("SIM.FUSION", "concat"),
+    "cosines": ("SIM.KIND", "dct", "SIM.COEFFICIENTS", 3),
+    "one resolution": ("SIM.KIND", "fixed", "SIM.RESOLUTION", 16),
+    "random offsets": ("SIM.KIND", "random", "SEED", 3),
+    "softmax fusion": ("FUSION.KIND", "softmax", "FUSION.OUTPUT_CONV", False),
+    "mean fusion": ("FUSION.KIND", "mean"),
+    "last stage only": ("FUSION.KIND", "last"),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_every_switch_builds_and_steps(tiny, switch):
+    backbone = build(tiny, *SWITCHES[switch]).train()
+    levels = backbone(torch.randn(1, 3, 64, 32), [(50, 30)])
+    assert [tuple(v.shape[-2:]) for v in levels.values()] == [(16, 8), (8, 4), (4, 2), (2, 1), (1, 1)]
+    sum(v.square().mean() for v in levels.values()).backward()
+    for name, parameter in backbone.strategy.named_parameters():
+        assert parameter.grad is not None or switch == "last stage only", name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+def test_recomputation_changes_nothing(tiny):
+    images = torch.randn(1, 3, 64, 64)
+    grads = []
+    for recompute in (False, True):
+        backbone = build(tiny, "CHECKPOINT", [recompute] * 3).train()
+        sum(v.square().mean() for v in backbone(images).values()).backward()
+        grads.append([p.grad for p in backbone.strategy.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads))
+
+
+@pytest.mark.parametrize("reduction", [2, 4])
+def test_a_pure_transformer_can_have_the_size_of_the_hybrid(tiny, reduction):
+    sizes = [
+        count(build(tiny, "REDUCTION", reduction, "CONV", conv, "MATCH_PARAMS", True).strategy) for conv in (True, False)
+    ]
+    # one hidden unit is the step
+    assert abs(sizes[0] - sizes[1]) <= 2 * 64 // reduction + 1
+
+
+@pytest.mark.parametrize("r", [2, 4, 8])
+def test_taps_spread_over_the_depth_and_end_at_the_last_block(tiny, r):
+    with torch.device("meta"):
+        side = build_effowt_backbone(config("ViT-L-14", "REDUCTION", r), PIXELS).strategy.side
+        parallel = build_effowt_backbone(config("ViT-L-14", "TOPOLOGY", "parallel"), PIXELS).strategy.side
+    assert side.layout.channels == 1024 // r
+    assert side.layout.stage_taps() == [[3, 7, 11], [15, 19], [23]]
+    assert parallel.layout.stage_taps() == [[7, 15, 23], [11, 23], [23]]
+
+
+BAD = {
+    "REDUCTION 5 does not divide the 64 channels": ("REDUCTION", 5),
+    "TOPOLOGY: unknown value 'star'; known: .*parallel": ("TOPOLOGY", "star"),
+    "TAP_SHARING: unknown value 'none'": ("TAP_SHARING", "none"),
+    "BLOCKS has a positive number for each": ("BLOCKS", [1, 1]),
+    "MLP_RATIO has a positive number": ("MLP_RATIO", [1, 0, 1]),
+    r"SIM.SCALES \[32\] do not exist; the side network has \[4, 8, 16\]": ("SIM.SCALES", [4, 32]),
+    "TAPS names 2 tower blocks for 3 side blocks": ("TAPS", [1, 2]),
+    r"TAPS \[4\] do not exist: the tower has the blocks 0 to 3": ("TAPS", [0, 1, 4]),
+    "needs 6 taps in order, the tower has 4 blocks": ("BLOCKS", [3, 2, 1]),
+    "unknown kind of sparse interaction 'star'": ("SIM.KIND", "star"),
+    "unknown gate kind 'star'": ("GATE.KIND", "star"),
+    "unknown fusion kind 'star'": ("FUSION.KIND", "star"),
+    "WINDOWS has a value for each": ("WINDOWS", [16]),
+    "MATCH_PARAMS widens the MLP at stride 16": ("CONV", False, "MATCH_PARAMS", True, "SIM.SCALES", [16]),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_side_settings_are_told(tiny, message):
+    with pytest.raises(ValueError, match=message):
+        build(tiny, *BAD[message])
+
+
+def test_other_bad_settings_are_told(tiny):
+    with pytest.raises(ValueError, match="unknown strategy 'adapter'; known: .*'full', 'side', 'zero_shot'"):
+        build(tiny, TRANSFER__STRATEGY="adapter")
+    with pytest.raises(ValueError, match="multiples of 32"):
+        build(tiny)(torch.zeros(1, 3, 48, 64))
+    with pytest.raises(ValueError, match="3 channels, MODEL.PIXEL_MEAN has 4"):
+        build_effowt_backbone(config(tiny), ShapeSpec(channels=4))
+    cfg = config(tiny, *SMALL)
+    cfg.INPUT.FORMAT = "YUV-BT.601"
+    with pytest.raises(ValueError, match="expected BGR or RGB"):
+        build_effowt_backbone(cfg, PIXELS)
+    with pytest.raises(ValueError, match="'side' is registered already, by Side"):
+        register_strategy("side")(TransferStrategy)
+
+
+def test_a_map_of_one_token_runs(tiny):
+    levels = build(tiny)(torch.randn(1, 3, 32, 32), [(1, 1)])
+    assert all(level.isfinite().all() for level in levels.values())

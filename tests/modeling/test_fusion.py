@@ -1,0 +1,104 @@
+"""Fusion: the weights of each level, its kinds, and that padding has no part in it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from effowt_d2.modeling.backbone.fusion import FUSION_KINDS, MultiScaleFusion, add_coarse_levels
+from effowt_d2.modeling.backbone.masks import valid_mask
+
+STRIDES = (4, 8, 16)
+
+
+def fusion(kind="weighted", output_conv=True):
+    torch.manual_seed(0)
+    return MultiScaleFusion(channels=8, out_channels=16, num_stages=3, kind=kind, output_conv=output_conv)
+
+
+def stages(canvas=(64, 96)):
+    torch.manual_seed(1)
+    return [torch.randn(1, 8, canvas[0] // s, canvas[1] // s) for s in STRIDES]
+
+
+@pytest.mark.parametrize("kind", FUSION_KINDS)
+def test_rows_of_weights_sum_to_one(kind):
+    made = fusion(kind)
+    if kind in ("weighted", "softmax"):
+        with torch.no_grad():
+            made.weight.copy_(torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.5, 0.5], [-1.0, -1.0, 2.0]]))
+    weights = made.weights()
+    assert weights.shape == (3, 1 if kind == "last" else 3) and (weights >= 0).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(3), atol=1e-4, rtol=0)
+    if kind == "weighted":
+        assert weights[0, 1] == 0 and weights[0, 2].item() == pytest.approx(3 / 4, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["weighted", "softmax", "mean"])
+def test_every_kind_starts_as_the_mean(kind):
+    made, maps = fusion(kind, output_conv=False), stages()
+    levels = made(maps, [None] * 3)
+    for level, stage in zip(levels, maps):
+        size = stage.shape[-2:]
+        resized = []
+        for lateral, m in zip(made.laterals, maps):
+            p = lateral(m)
+            larger = size[0] >= p.shape[-2]
+            resized.append(F.interpolate(p, size, mode="bilinear") if larger else F.adaptive_avg_pool2d(p, size))
+        torch.testing.assert_close(level, sum(resized) / 3, atol=1e-3, rtol=0)
+
+
+def test_last_uses_the_coarsest_stage_only():
+    made = fusion("last")
+    assert len(made.laterals) == 1 and not hasattr(made, "weight")
+    maps = [m.requires_grad_() for m in stages()]
+    levels = made(maps, [None] * 3)
+    assert [tuple(level.shape[-2:]) for level in levels] == [(16, 24), (8, 12), (4, 6)]
+    grads = torch.autograd.grad(sum(level.square().sum() for level in levels), maps, allow_unused=True)
+    assert grads[0] is None and grads[1] is None and (grads[2] != 0).any()
+
+
+@pytest.mark.parametrize("kind", FUSION_KINDS)
+@pytest.mark.parametrize("output_conv", [False, True])
+def test_padding_changes_nothing(kind, output_conv):
+    made, size = fusion(kind, output_conv), (50, 90)
+    masks = [valid_mask([size], (64, 96), s, torch.device("cpu")) for s in STRIDES]
+    large = [valid_mask([size], (96, 160), s, torch.device("cpu")) for s in STRIDES]
+    maps = stages()
+    padded = [torch.full((1, 8, 96 // s, 160 // s), 5.0) for s in STRIDES]
+    for p, m in zip(padded, maps):
+        p[:, :, : m.shape[2], : m.shape[3]] = m
+    for s, alone, level in zip(STRIDES, made(maps, masks), made(padded, large)):
+        h, w = -(-size[0] // s), -(-size[1] // s)
+        assert (alone[:, :, :h, :w] != 0).any()
+        torch.testing.assert_close(level[:, :, :h, :w], alone[:, :, :h, :w], atol=1e-5, rtol=0)
+        assert (level[:, :, h:] == 0).all() and (level[:, :, :, w:] == 0).all()
+
+
+def test_a_full_mask_is_no_mask():
+    made, maps = fusion(), stages()
+    full = [torch.ones(1, *m.shape[-2:], dtype=torch.bool) for m in maps]
+    for masked, plain in zip(made(maps, full), made(maps, [None] * 3)):
+        torch.testing.assert_close(masked, plain, atol=1e-5, rtol=0)
+
+
+def test_weights_are_trained():
+    made = fusion()
+    sum(level.square().sum() for level in made(stages(), [None] * 3)).backward()
+    assert (made.weight.grad != 0).any()
+
+
+def test_size():
+    """Reference layout of ViT-L-14: laterals 197,376, output convolutions 206,592, 9 weights."""
+    made = MultiScaleFusion(channels=256, out_channels=256, num_stages=3, kind="weighted", output_conv=True)
+    assert sum(p.numel() for p in made.parameters()) == 197376 + 206592 + 9
+
+
+def test_coarse_levels_take_every_second_cell():
+    p4 = torch.arange(35.0).reshape(1, 1, 5, 7)
+    levels = add_coarse_levels({"p4": p4})
+    assert levels["p5"][0, 0].tolist() == [[0, 2, 4, 6], [14, 16, 18, 20], [28, 30, 32, 34]]
+    assert levels["p6"][0, 0].tolist() == [[0, 4], [28, 32]]
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="'max'.*weighted.*last"):
+        fusion("max")

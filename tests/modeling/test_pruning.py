@@ -1,0 +1,107 @@
+"""Structural pruning: what is kept, what is copied, and that the tower is left alone."""
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
+from effowt_d2 import add_effowt_config
+from effowt_d2.modeling.backbone import build_effowt_backbone
+from effowt_d2.modeling.backbone.block_weights import BlockWeights
+from effowt_d2.modeling.backbone.pruning import attention_rows, magnitude, residual_channels
+
+
+def build(tiny, init, *, seed=0, tap_init="xavier", name=None, reduction=4):
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    cfg.MODEL.VLM.NAME = name or tiny
+    cfg.MODEL.VLM.ALLOW_RANDOM = True
+    cfg.MODEL.TRANSFER.OUT_CHANNELS = 16
+    side = cfg.MODEL.SIDE
+    side.BLOCKS, side.MLP_RATIO, side.REDUCTION = [1, 2, 1], [4, 2, 1], reduction
+    side.SIM.GROUPS, side.SIM.RANGE = 4, 8
+    side.INIT, side.TAP_INIT, side.SEED = init, tap_init, seed
+    torch.manual_seed(0)
+    return build_effowt_backbone(cfg, ShapeSpec(channels=3))
+
+
+def pruned(backbone):
+    importances = {t: magnitude(backbone.tower.block_weights(t)) for t in backbone.strategy.taps}
+    return backbone.strategy.prune(backbone.tower, importances)
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_copied_entries_are_the_towers_at_the_kept_indices(tiny, reduction):
+    backbone = build(tiny, "l1", tap_init="select", reduction=reduction)
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    kept = pruned(backbone)
+    # pruning once more changes nothing: building had done it already
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+    side, tower = backbone.strategy.side, backbone.tower
+    taps = [tap for stage in side.layout.stage_taps() for tap in stage]
+    blocks = [block for stage in side.stages for block in stage.blocks]
+    assert taps == [0, 1, 2, 3] and all(torch.equal(k.residual, kept[0].residual) for k in kept)
+    s = kept[0].residual
+    for tap, block, k in zip(taps, blocks, kept):
+        weights, vectors = tower.block_weights(tap), tower.block_vectors(tap)
+        q, _, v = block.attn.qkv.weight.chunk(3)
+        assert torch.equal(q, weights.q[k.rows][:, s]) and torch.equal(v, weights.v[k.rows][:, s])
+        assert torch.equal(block.attn.proj.weight, weights.proj[s][:, k.rows])
+        assert torch.equal(block.attn.qkv.bias.chunk(3)[1], vectors.k[k.rows])
+        assert torch.equal(block.norm1.weight, vectors.norm1.weight[s])
+        assert (len(k.hidden) == 0) == block.sparse
+        if len(k.hidden):
+            assert torch.equal(block.interaction.fc1.weight, weights.fc1[k.hidden][:, s])
+            assert torch.equal(block.interaction.fc2.weight, weights.fc2[s][:, k.hidden])
+    x = torch.randn(5, 64)
+    for projection in side.taps:
+        assert torch.equal(projection(x), x[:, s])
+
+
+@pytest.mark.parametrize("name", ["EVA02-B-16", "EVA01-g-14"])
+def test_eva_weights_have_the_roles_they_are_given(name):
+    from effowt_d2.modeling.backbone import build_tower
+
+    with torch.device("meta"):
+        tower = build_tower(name, "", allow_random=True)
+    weights, vectors = tower.block_weights(1), tower.block_vectors(1)
+    d, hidden = tower.embed_dim, weights.fc1.shape[0]
+    assert weights.q.shape == weights.k.shape == weights.v.shape == weights.proj.shape == (d, d)
+    assert weights.fc1.shape == (hidden, d) and weights.fc2.shape == (d, hidden)
+    assert (weights.gate is not None) == (name == "EVA02-B-16")
+    assert vectors.k is None and vectors.q.shape == vectors.v.shape == (d,) and vectors.norm1 is tower.blocks[1].norm1
+
+
+def test_l1_finds_the_rows_that_were_made_large():
+    torch.manual_seed(0)
+    d, hidden = 16, 32
+    shapes = dict(q=(d, d), k=(d, d), v=(d, d), proj=(d, d), fc1=(hidden, d), fc2=(d, hidden))
+    weights = BlockWeights(**{k: 0.01 * torch.randn(v) for k, v in shapes.items()})
+    weights.fc2[[3, 7]] += 1
+    weights.fc1[:, [12]] -= 1
+    assert residual_channels([magnitude(weights)], 3).tolist() == [3, 7, 12]
+    for matrix in (weights.q, weights.k, weights.v):
+        matrix[8:12] += 1
+        matrix[9:11] += 1
+    everything = torch.arange(d)
+    assert attention_rows(magnitude(weights), everything[:4], 4, 1).tolist() == [8, 9, 10, 11]
+    assert attention_rows(magnitude(weights), everything[:2], 4, 1).tolist() == [9, 10]
+
+
+def test_random_is_a_seeded_subset_and_differs_from_scratch(tiny):
+    a, b, c = (build(tiny, "random", seed=seed) for seed in (1, 1, 2))
+    first = a.strategy.side.stages[0].blocks[0].attn.qkv.weight
+    assert torch.equal(first, b.strategy.side.stages[0].blocks[0].attn.qkv.weight)
+    assert not torch.equal(first, c.strategy.side.stages[0].blocks[0].attn.qkv.weight)
+    source = a.tower.block_weights(0).q
+    assert torch.isin(first.chunk(3)[0], source).all()
+    scratch = build(tiny, "scratch").strategy.side.stages[0].blocks[0].attn.qkv.weight
+    assert not torch.isin(scratch, source).any()
+
+
+def test_bad_settings_are_told(tiny):
+    with pytest.raises(ValueError, match="INIT: unknown value 'l2'; known: .*fisher"):
+        build(tiny, "l2")
+    with pytest.raises(ValueError, match="TAP_INIT: unknown value 'pca'"):
+        build(tiny, "l1", tap_init="pca")
+    with pytest.raises(ValueError, match="TAP_INIT select needs"):
+        build(tiny, "scratch", tap_init="select")

@@ -1,0 +1,77 @@
+"""Every configuration key of the plugin is read by something that runs."""
+
+import pytest
+import small_shapes
+from detectron2.config import CfgNode, get_cfg
+from effowt_d2 import add_effowt_config, model_zoo
+from effowt_d2.engine import OpenWorldTrainer, check_config
+
+SEEN = set()
+
+
+class Recorder(CfgNode):
+    """A config node that remembers which of its keys were asked for."""
+
+    def __getattr__(self, name):
+        value = super().__getattr__(name)
+        SEEN.add(f"{self.__dict__.get('recorded_as')}{name}")
+        return value
+
+    def __getitem__(self, name):
+        SEEN.add(f"{self.__dict__.get('recorded_as')}{name}")
+        return super().__getitem__(name)
+
+
+def recorder(node, path=""):
+    made = Recorder()
+    made.__dict__["recorded_as"] = path
+    for key, value in node.items():
+        # the constructor would make plain nodes of them
+        dict.__setitem__(made, key, recorder(value, f"{path}{key}.") if isinstance(value, CfgNode) else value)
+    return made
+
+
+def leaves(node, path=""):
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def plugin_keys():
+    ours, theirs = get_cfg(), get_cfg()
+    add_effowt_config(ours)
+    return sorted(set(leaves(ours)) - set(leaves(theirs)))
+
+
+RUNS = (
+    ("DATA.SCALING", "lsj", "DATA.LSJ_SIZE", 96),
+    ("SOLVER.AMP.ENABLED", True),
+    ("MODEL.SIDE.INIT", "fisher", "MODEL.SIDE.FISHER_SAMPLES", 1),
+    ("MODEL.TRANSFER.STRATEGY", "full"),
+)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Keys read while models of several kinds are built, trained for a step, and evaluated."""
+    folder = tmp_path_factory.mktemp("config_keys")
+    cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("small_train",), ("small_val",)
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST, cfg.DATALOADER.NUM_WORKERS = (96,), 96, 0
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 1, 0
+    with small_shapes.registered(folder):
+        for run in RUNS:
+            part = recorder(cfg.clone())
+            part.merge_from_list(["OUTPUT_DIR", str(folder / "output"), *run])
+            check_config(part, eval_only=False, num_processes=1)
+            trainer = OpenWorldTrainer(part)
+            trainer.resume_or_load(resume=False)
+            trainer.train()
+    return SEEN
+
+
+@pytest.mark.parametrize("key", plugin_keys())
+def test_every_key_is_read(seen, key):
+    assert key in seen

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Make a checkpoint to hand on: the model and its header, without optimizer and iteration.
+
+    python tools/export_checkpoint.py output/demo/model_final.pth model.pth --half
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from effowt_d2.checkpoint.contents import HEADER
+from effowt_d2.checkpoint.files import read_tensors, write_atomically
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="IN")
+    parser.add_argument("target", metavar="OUT")
+    parser.add_argument("--half", action="store_true", help="round floating point tensors to 16 bits")
+    args = parser.parse_args()
+    try:
+        checkpoint = read_tensors(args.source)
+    except (OSError, ValueError) as error:
+        sys.exit(f"export_checkpoint.py: error: {error}")
+    if HEADER not in checkpoint:
+        sys.exit(f"export_checkpoint.py: error: {args.source} is not a checkpoint of effowt_d2; it has {list(checkpoint)}")
+    model = {k: v.half() if args.half and v.is_floating_point() else v for k, v in checkpoint["model"].items()}
+    write_atomically(args.target, lambda stream: torch.save({"model": model, HEADER: checkpoint[HEADER]}, stream))
+    print(f"{args.target}: {len(model)} tensors, {Path(args.target).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+#!/usr/bin/env python
+"""Train and evaluate an open-world tracker.
+
+    python train_net.py --config-file F [--num-gpus N] [--resume] [KEY VALUE ...]
+    python train_net.py --config-file F --eval-only MODEL.WEIGHTS W [KEY VALUE ...]
+    torchrun --nproc_per_node N train_net.py --config-file F ...
+
+On CPUs (MODEL.DEVICE cpu) ``--num-gpus`` is the number of processes.
+"""
+
+import argparse
+import logging
+import sys
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import default_argument_parser
+
+from effowt_d2 import add_effowt_config
+from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.engine import OpenWorldTrainer, check_config, launch, merge_config, setup_run
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """The config of the file with the command line's keys on top, checked."""
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    merge_config(cfg, args.config_file, args.opts)
+    check_config(cfg, eval_only=args.eval_only, num_processes=args.num_gpus)
+    cfg.freeze()
+    return cfg
+
+
+def main(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
+    """Run in every process."""
+    setup_run(cfg, args)
+    if not args.eval_only:
+        trainer = OpenWorldTrainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
+    model = OpenWorldTrainer.build_model(cfg)
+    checkpointer = EffOWTCheckpointer(model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+    if not cfg.MODEL.WEIGHTS and not (args.resume and checkpointer.has_checkpoint()):
+        logging.getLogger("effowt_d2").warning("MODEL.WEIGHTS is empty: an untrained model is evaluated")
+    return OpenWorldTrainer.test(cfg, model)
+
+
+def run() -> None:
+    """Read the command line, check it, and start the processes."""
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    try:
+        cfg = setup(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"train_net.py: error: {error}")
+    launch(
+        main,
+        num_processes=args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        device=cfg.MODEL.DEVICE,
+        args=(args, cfg),
+    )
+
+
+if __name__ == "__main__":
+    run()
