@@ -12,19 +12,16 @@ import argparse
 import logging
 import sys
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.engine import OpenWorldTrainer, check_config, launch, merge_config, setup_run
+from effowt_d2.engine import OpenWorldTrainer, check_config, launch, make_config, setup_run
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the file with the command line's keys on top, checked."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    merge_config(cfg, args.config_file, args.opts)
+    cfg = make_config(args.config_file, args.opts)
     check_config(cfg, eval_only=args.eval_only, num_processes=args.num_gpus)
     cfg.freeze()
     return cfg

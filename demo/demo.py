@@ -16,10 +16,10 @@ from pathlib import Path
 # damaged frames are counted by the reader; FFmpeg's own remarks on them would tear the progress bar
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from tqdm import tqdm
 
-from effowt_d2 import add_effowt_config
+from effowt_d2.engine import make_config
 from effowt_d2.engine.video_predictor import VideoPredictor
 from effowt_d2.visualization import FrameReader, Trails, draw_tracks, open_frames, open_results, open_writer
 
@@ -48,17 +48,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def make_config(args: argparse.Namespace) -> CfgNode:
+def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the file, with the options on top."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    if not Path(args.config_file).is_file():
-        raise FileNotFoundError(f"--config-file {args.config_file}: no such file")
-    cfg.merge_from_file(args.config_file)
-    try:
-        cfg.merge_from_list(args.opts)
-    except AssertionError as error:  # what yacs raises for unknown keys and missing values
-        raise ValueError(f"--opts {' '.join(args.opts)}: {error}") from None
+    cfg = make_config(args.config_file, args.opts)
     if args.device:
         cfg.MODEL.DEVICE = args.device
     if args.max_side is not None:
@@ -136,7 +128,7 @@ def run(args: argparse.Namespace, cfg: CfgNode, frames: FrameReader, stack: Exit
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        cfg = make_config(args)
+        cfg = setup(args)
         refuse_overwriting_input(args)
         frames = open_frames(args.input, stride=args.stride, start=args.start, end=args.end, fps=args.fps)
         with frames, ExitStack() as stack:

@@ -27,12 +27,19 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM = CN()
     # open_clip model name of the vision-language tower, or a model config shipped with this package
     cfg.MODEL.VLM.NAME = "ViT-B-16"
-    # "openclip://TAG" (open_clip's pretrained tag), "effowt://FILE" (shipped with this package), or a file
+    # "openclip://TAG" (open_clip's pretrained tag), "effowt://FILE" (shipped with this package), or a file of a CLIP
+    # model or of an EVA detector
     cfg.MODEL.VLM.WEIGHTS = ""
     # True: an empty WEIGHTS means random weights; otherwise it is an error
     cfg.MODEL.VLM.ALLOW_RANDOM = False
     # side length, in tokens, of the canvas the position table is resized to once; 0: the pre-training grid
     cfg.MODEL.VLM.CANVAS = 64
+    # side, in tokens, of the windows that the tower's blocks run in; 0: all blocks see the whole map, as pre-trained
+    cfg.MODEL.VLM.WINDOW = 0
+    # with WINDOW: numbers of the blocks that see the whole map; []: every fourth, the last included
+    cfg.MODEL.VLM.GLOBAL_BLOCKS = []
+    # True: take an EVA detection checkpoint without its relative positions, which changes its features
+    cfg.MODEL.VLM.DROP_RELATIVE_POSITIONS = False
 
     # True: load checkpoints that hold more than tensors and plain values; such a file can run any code
     cfg.MODEL.UNSAFE_PICKLE = False
@@ -89,7 +96,7 @@ def _add_side(cfg: CN) -> None:
     side.SIM = CN()
     # strides whose blocks mix sparsely (SIM) instead of by a dense MLP
     side.SIM.SCALES = [4]
-    # axes | axial | strip | fixed | dct | random | dense_pooled
+    # axes | axial | strip | fixed | dct | random | dense_pooled | mlp (none: the dense MLP of MLP_RATIO)
     side.SIM.KIND = "axes"
     # lines a token sees, for KIND axes, strip and dct: of row, column, diagonal, antidiagonal
     side.SIM.AXES = ["row", "column", "diagonal", "antidiagonal"]
@@ -200,7 +207,7 @@ def _add_data(cfg: CN) -> None:
 def _add_solver(cfg: CN) -> None:
     # adamw | sgd
     cfg.SOLVER.OPTIMIZER = "adamw"
-    # learning rates, as multiples of BASE_LR (the heads' and the neck's): of the side network and of a tower that trains
+    # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains
     cfg.SOLVER.SIDE_LR_FACTOR = 1.0
     cfg.SOLVER.TOWER_LR_FACTOR = 1.0
     # a trained tower layer's rate is multiplied by this once per layer behind it

@@ -9,6 +9,7 @@ import pytest
 import torch
 from effowt_d2 import model_zoo
 from effowt_d2.analysis import count_flops, count_saved_bytes, made_up_batch
+from effowt_d2.engine import make_config
 from fvcore.nn import FlopCountAnalysis
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -32,9 +33,7 @@ MODEL.REID.NUM_CONV 1 MODEL.REID.CONV_DIM 32 MODEL.REID.FC_DIM 32 MODEL.REID.DIM
 
 
 def config(name="vit_b16", *options):
-    return analyze_model.make_config(
-        analyze_model.parse_args(["--config-file", file(name), *(["--opts", *options] if options else [])])
-    )
+    return make_config(file(name), options)
 
 
 def file(name="vit_b16"):

@@ -240,7 +240,7 @@ BAD = {
     "stride must be at least 1": ("frames", "--results", "r.json", "--stride", "0"),
     "--max-side must be at least 1": ("frames", "--results", "r.json", "--max-side", "0"),
     "NO.SUCH": ("frames", "--results", "r.json", "--opts", "NO.SUCH", "1"),
-    "--opts MODEL.WEIGHTS: ": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS"),
+    "odd length: ['MODEL.WEIGHTS']": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS"),
     "MODEL.WEIGHTS is empty": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS", ""),
 }
 

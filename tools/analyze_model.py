@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.analysis import count_flops, count_parameters, count_saved_bytes, made_up_batch, ratios
+from effowt_d2.engine import make_config
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -31,19 +31,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--memory", action="store_true", help="bytes that autograd saves in a training step of one image, two views")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
     return parser.parse_args(argv)
-
-
-def make_config(args: argparse.Namespace) -> CfgNode:
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    if not Path(args.config_file).is_file():
-        raise FileNotFoundError(f"--config-file {args.config_file}: no such file")
-    cfg.merge_from_file(args.config_file)
-    try:
-        cfg.merge_from_list(args.opts)
-    except AssertionError as error:  # what yacs raises for unknown keys and missing values
-        raise ValueError(f"--opts {' '.join(args.opts)}: {error}") from None
-    return cfg
 
 
 def build(cfg: CfgNode, device: str) -> torch.nn.Module:
@@ -104,7 +91,7 @@ def _table(head: list[str], rows: list[tuple]) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        figures = analyze(make_config(args), size=tuple(args.size), flops=args.flops, memory=args.memory)
+        figures = analyze(make_config(args.config_file, args.opts), size=tuple(args.size), flops=args.flops, memory=args.memory)
     except (ValueError, KeyError, OSError) as error:
         print(f"analyze_model.py: error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2

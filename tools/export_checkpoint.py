@@ -25,7 +25,9 @@ def main() -> int:
     except (OSError, ValueError) as error:
         sys.exit(f"export_checkpoint.py: error: {error}")
     if HEADER not in checkpoint:
-        sys.exit(f"export_checkpoint.py: error: {args.source} is not a checkpoint of effowt_d2; it has {list(checkpoint)}")
+        sys.exit(
+            f"export_checkpoint.py: error: {args.source} is not a checkpoint of effowt_d2; it has {list(checkpoint)}"
+        )
     model = {k: v.half() if args.half and v.is_floating_point() else v for k, v in checkpoint["model"].items()}
     write_atomically(args.target, lambda stream: torch.save({"model": model, HEADER: checkpoint[HEADER]}, stream))
     print(f"{args.target}: {len(model)} tensors, {Path(args.target).stat().st_size / 1e6:.1f} MB")

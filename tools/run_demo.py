@@ -69,7 +69,8 @@ def main() -> int:
     output, start = args.output, time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     common = ["--config-file", args.config_file]
-    run("score the untrained model", "train_net.py", *common, "--eval-only", "OUTPUT_DIR", output / "untrained", *args.opts)
+    untrained = ["--eval-only", "OUTPUT_DIR", output / "untrained"]
+    run("score the untrained model", "train_net.py", *common, *untrained, *args.opts)
     run("train, then track and score", "train_net.py", *common, "OUTPUT_DIR", output, *args.opts)
     results = {
         "untrained": output / "untrained" / "inference" / DATASET / "tao_ow_results.json",
@@ -83,7 +84,8 @@ def main() -> int:
     rows = {name: score(path) for name, path in results.items()}
     (output / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(f"\n== {DATASET}, percent, scored by trackeval, at most 300 results an image\n\n{table(rows)}\n")
-    for what, path in (("results", results["trained"]), ("checkpoint", weights), ("video", video), ("scores", output / "scores.json")):
+    made = {"results": results["trained"], "checkpoint": weights, "video": video, "scores": output / "scores.json"}
+    for what, path in made.items():
         print(f"{what:10} {os.path.relpath(path)}")
     print(f"\ndone in {time.monotonic() - start:.0f} s")
     return 0

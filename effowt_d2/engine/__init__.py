@@ -1,7 +1,7 @@
 """Training and inference loops on top of the model."""
 
 from .checks import check_config
-from .configs import merge_config
+from .configs import make_config
 from .evaluators import build_evaluator
 from .launch import launch
 from .optimizer import build_optimizer
@@ -14,6 +14,6 @@ __all__ = [
     "build_optimizer",
     "check_config",
     "launch",
-    "merge_config",
+    "make_config",
     "setup_run",
 ]

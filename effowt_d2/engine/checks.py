@@ -8,6 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.loaders import load_frame_records
+from effowt_d2.modeling.backbone.strategy import strategy_class
+from effowt_d2.modeling.backbone.tower_builder import find_weights
 
 from .evaluators import build_evaluator
 from .launch import check_processes
@@ -24,8 +26,9 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int) -> None:
         num_processes: on this machine.
 
     Raises:
-        ValueError: a dataset is not registered, or there is none; more processes than GPUs.
-        FileNotFoundError: ``MODEL.WEIGHTS`` names a file that isn't there.
+        ValueError: a dataset is not registered, or there is none; more processes than GPUs; an unknown tower or
+            strategy, or a tower without weights.
+        FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
     """
     check_processes(num_processes, cfg.MODEL.DEVICE)
@@ -39,6 +42,9 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int) -> None:
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
+    if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
+        strategy_class(cfg)
+        find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
     _check_writable(cfg.OUTPUT_DIR)
 
 

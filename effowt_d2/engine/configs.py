@@ -1,19 +1,20 @@
-"""Merging config files and command-line keys, with errors that name the key."""
+"""Configs from files and command-line keys, with errors that name the key."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 
-__all__ = ["merge_config"]
+from effowt_d2.config import add_effowt_config
+
+__all__ = ["make_config"]
 
 
-def merge_config(cfg: CfgNode, file: str, options: Sequence[str]) -> None:
-    """Merge a config file and ``KEY VALUE`` pairs into ``cfg``.
+def make_config(file: str, options: Sequence[str]) -> CfgNode:
+    """The defaults of Detectron2 and of this plugin, with a config file and ``KEY VALUE`` pairs on top.
 
     Args:
-        cfg: changed in place.
         file: a YAML file; "" for none.
         options: keys and values in turn.
 
@@ -21,6 +22,8 @@ def merge_config(cfg: CfgNode, file: str, options: Sequence[str]) -> None:
         FileNotFoundError: there is no such file.
         ValueError: an unknown key, a value of the wrong type, or a key without a value; the text names it.
     """
+    cfg = get_cfg()
+    add_effowt_config(cfg)
     if file:
         if not Path(file).is_file():
             raise FileNotFoundError(f"--config-file {file}: no such file")
@@ -32,6 +35,7 @@ def merge_config(cfg: CfgNode, file: str, options: Sequence[str]) -> None:
         cfg.merge_from_list(list(options))
     except (KeyError, AssertionError, ValueError) as error:
         raise ValueError(f"command line: {_text(error)}") from error
+    return cfg
 
 
 def _text(error: Exception) -> str:

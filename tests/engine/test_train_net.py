@@ -13,6 +13,7 @@ import stand_in
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import train_net  # noqa: E402
 
+TOWER = ("MODEL.BACKBONE.NAME", "build_effowt_backbone")
 SCRIPT = str(Path(__file__).parent / "run_train_net.py")
 
 
@@ -90,6 +91,11 @@ def test_torchrun_evaluates_to_the_same_file(folder, one):
     (["--num-gpus", "0"], "at least 1"),
     (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], "4096 processes on MODEL.DEVICE cuda"),
     (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such file"),
+    ([*TOWER, "MODEL.VLM.NAME", "ViT-B-61"], "unknown tower 'ViT-B-61'.*ViT-B-16"),
+    ([*TOWER, "MODEL.VLM.WEIGHTS", ""], "MODEL.VLM.WEIGHTS is empty: the tower ViT-B-16 would be random"),
+    ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], "gone.pt: no such file"),
+    ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], "no weights 'gone' for ViT-B-16.*openai"),
+    ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], "unknown strategy 'adapter'.*side"),
 ])
 def test_mistakes_are_one_line(folder, monkeypatch, options, word):
     stand_in.register(folder / "shapes")

@@ -4,12 +4,7 @@ import open_clip
 import pytest
 import torch
 from effowt_d2.modeling.backbone import build_tower
-
-EVA = {
-    "eva01": ("eva_giant_patch14_224", dict(mlp_ratio=2.0)),
-    "eva02": ("eva02_base_patch16_clip_224", dict(mlp_ratio=2.0)),
-}
-
+from tiny_eva import SWITCHES, register_tiny_evas
 
 def random_weights(name, path):
     torch.manual_seed(3)
@@ -31,44 +26,17 @@ def test_taps_equal_open_clips_intermediates_at_the_pretraining_size(tiny, tmp_p
         torch.testing.assert_close(tap, reference, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", EVA)
-def test_eva_taps_equal_timms_intermediates(family):
-    from effowt_d2.modeling.backbone.tower_families import EvaViT
-    from open_clip.timm_model import TimmModel
-
+@pytest.mark.parametrize("name", SWITCHES)
+def test_eva_taps_equal_open_clips_intermediates(tmp_path, name):
+    register_tiny_evas(tmp_path)
     torch.manual_seed(0)
-    visual = TimmModel(EVA[family][0], 16, image_size=224, pool="token", proj=None)
-    shrunk = type(visual.trunk)(**shrink(visual.trunk, **EVA[family][1]))
-    visual.trunk = shrunk.eval()
-    tower = EvaViT(visual, canvas=0, frozen=True, name=family, pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1))
-    grid = shrunk.patch_embed.grid_size[0]
-    patch = shrunk.patch_embed.patch_size[0]
-    images = torch.randn(1, 3, 16 * grid, 16 * grid)
-    scaled = torch.nn.functional.interpolate(images, size=(patch * grid, patch * grid), mode="bilinear")
+    tower = build_tower(name, "", allow_random=True, canvas=0)
+    images = torch.randn(2, 3, 64, 64)
+    scaled = torch.nn.functional.interpolate(images, size=(56, 56), mode="bilinear")
     with torch.no_grad():
-        expected = shrunk.forward_intermediates(scaled if patch != 16 else images, intermediates_only=True)
+        expected = tower.trunk.forward_intermediates(scaled, intermediates_only=True)["image_intermediates"]
     for tap, reference in zip(tower(images), expected):
         torch.testing.assert_close(tap, reference, atol=1e-5, rtol=0)
-
-
-def shrink(eva, *, mlp_ratio):
-    """Arguments of an Eva of small width with the switches of this one."""
-    block = eva.blocks[0]
-    rotary = eva.rope is not None
-    return dict(
-        img_size=eva.patch_embed.patch_size[0] * 4,
-        patch_size=eva.patch_embed.patch_size[0],
-        embed_dim=64,
-        depth=3,
-        num_heads=4,
-        mlp_ratio=mlp_ratio,
-        qkv_fused=block.attn.qkv is not None,
-        swiglu_mlp=hasattr(block.mlp, "fc1_g"),
-        scale_mlp=isinstance(getattr(block.mlp, "norm", None), torch.nn.LayerNorm),
-        use_rot_pos_emb=rotary,
-        ref_feat_shape=(4, 4) if rotary else None,
-        num_classes=16,
-    )
 
 
 def test_a_frozen_tower_has_no_graph_and_stays_in_eval_mode(tower):
@@ -88,10 +56,12 @@ def test_a_trained_tower_leaves_out_only_what_takes_no_part(tiny):
     assert {n.split(".")[1] for n, p in tower.named_parameters() if not p.requires_grad} == {"ln_post", "proj"}
 
 
-@pytest.mark.parametrize("name", ["tiny-vit", "tiny-vit-14"])
-def test_features_do_not_depend_on_padding_or_company(tiny, name):
+@pytest.mark.parametrize("window", [0, 3, 4])
+@pytest.mark.parametrize("name", ["tiny-vit", "tiny-vit-14", *SWITCHES])
+def test_features_do_not_depend_on_padding_or_company(tiny, tmp_path, name, window):
+    register_tiny_evas(tmp_path)
     torch.manual_seed(0)
-    tower = build_tower(name, "", allow_random=True, canvas=8)
+    tower = build_tower(name, "", allow_random=True, canvas=8, window=window)
     image = torch.randn(3, 40, 50)
     alone, together = torch.zeros(1, 3, 48, 64), torch.zeros(2, 3, 96, 128)
     alone[0, :, :40, :50] = together[0, :, :40, :50] = image
@@ -104,7 +74,7 @@ def test_features_do_not_depend_on_padding_or_company(tiny, name):
 
 def test_positions_are_resized_once_and_cropped(tower):
     small, large = tower(torch.zeros(1, 3, 32, 32), taps=[0]), tower(torch.zeros(1, 3, 128, 128), taps=[0])
-    _, positions = tower._canvas_positions(torch.device("cpu"))
+    positions = tower._canvas_positions(torch.device("cpu"))
     assert positions.shape == (64, 8, 8)
     assert small[0].shape[-2:] == (2, 2) and large[0].shape[-2:] == (8, 8)
     assert torch.equal(tower._crop(positions, (2, 2)), positions[:, :2, :2])
@@ -114,7 +84,7 @@ def test_images_beyond_the_canvas_share_its_border(tower, caplog):
     tower(torch.zeros(1, 3, 160, 32))
     tower(torch.zeros(1, 3, 160, 32))
     assert sum("exceeds the position canvas of 8" in record.message for record in caplog.records) == 1
-    _, positions = tower._canvas_positions(torch.device("cpu"))
+    positions = tower._canvas_positions(torch.device("cpu"))
     assert torch.equal(tower._crop(positions, (10, 2))[:, 9], positions[:, 7, :2])
 
 
@@ -137,7 +107,7 @@ def test_bad_input_is_told(tiny, tower, tmp_path):
     with pytest.raises(ValueError, match="no supported family"):
         build_tower("RN50", "", allow_random=True)
     random_weights("tiny-vit-14", tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="other.pt could not be loaded into tiny-vit"):
+    with pytest.raises(ValueError, match=r"other.pt could not be loaded into tiny-vit, nothing of it was.*\n.*conv1"):
         build_tower(tiny, str(tmp_path / "other.pt"))
     with pytest.raises(ValueError, match="multiples of 16"):
         tower(torch.zeros(1, 3, 50, 64))

@@ -1,6 +1,7 @@
 """The frozen tower, the side network and the backbone made of them."""
 
 from .builder import EffOWTBackbone, build_effowt_backbone
+from .lazy import lazy_effowt_backbone
 from .side_layout import SideLayout
 from .side_network import SideNetwork
 from .sparse_interaction import SparseInteraction
@@ -17,5 +18,6 @@ __all__ = [
     "TransferStrategy",
     "build_effowt_backbone",
     "build_tower",
+    "lazy_effowt_backbone",
     "register_strategy",
 ]

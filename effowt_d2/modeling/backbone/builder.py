@@ -15,12 +15,12 @@ from .strategy import TransferStrategy, build_strategy, strategy_class
 from .tower import STRIDE, Tower
 from .tower_builder import build_tower
 
-LEVEL_STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
+LEVEL_STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 DIVISIBILITY = 32
 
 
 class EffOWTBackbone(Backbone):
-    """p2..p6 for any Detectron2 meta-architecture.
+    """p2..p7 for any Detectron2 meta-architecture: p2..p6 of the strategy, and p7, which dense detectors ask for.
 
     The meta-architecture normalises pixels by its own ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD``; here that is undone
     and the tower's own normalisation applied, so that stock configs work unchanged.
@@ -29,7 +29,7 @@ class EffOWTBackbone(Backbone):
         tower: the tower.
         strategy: the strategy.
         out_channels: of each level.
-        pixel_mean, pixel_std: with which the incoming pixels are normalised, in the order of their channels, for 0..255.
+        pixel_mean, pixel_std: of the incoming pixels' normalisation, in the order of their channels, for 0..255.
         input_format: ``BGR`` or ``RGB``, that order.
 
     Attributes:
@@ -70,7 +70,15 @@ class EffOWTBackbone(Backbone):
         vlm = cfg.MODEL.VLM
         frozen = not strategy_class(cfg).trains_tower
         tower = build_tower(
-            vlm.NAME, vlm.WEIGHTS, allow_random=vlm.ALLOW_RANDOM, canvas=vlm.CANVAS, frozen=frozen
+            vlm.NAME,
+            vlm.WEIGHTS,
+            allow_random=vlm.ALLOW_RANDOM,
+            canvas=vlm.CANVAS,
+            frozen=frozen,
+            window=vlm.WINDOW,
+            global_blocks=list(vlm.GLOBAL_BLOCKS),
+            drop_relative_positions=vlm.DROP_RELATIVE_POSITIONS,
+            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
         )
         return {
             "tower": tower,
@@ -99,7 +107,7 @@ class EffOWTBackbone(Backbone):
                 depend on its padding. None takes the whole canvas for image, as stock meta-architectures need it.
 
         Returns:
-            p2..p6: (B, out_channels, H / stride, W / stride), strides 4 to 64.
+            p2..p7: (B, out_channels, H / stride, W / stride), rounded up, strides 4 to 128.
         """
         canvas = x.shape[-2:]
         if canvas[0] % DIVISIBILITY or canvas[1] % DIVISIBILITY:
@@ -111,7 +119,10 @@ class EffOWTBackbone(Backbone):
         numbers = self.strategy.taps
         mask = valid_mask(image_sizes, canvas, STRIDE, x.device)
         taps = self.tower(pixels, mask, taps=numbers)
-        return self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
+        levels = self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
+        # every second cell, as p6 is of p5: a view that costs nothing where nobody reads it
+        levels["p7"] = levels["p6"][..., ::2, ::2]
+        return levels
 
 
 @BACKBONE_REGISTRY.register()

@@ -19,6 +19,9 @@ from .masks import masked_resize, valid_mask
 from .side_layout import STRIDES, SideLayout
 from .sparse_interaction import SparseInteraction
 
+DENSE = "mlp"
+"""The kind of interaction that is none: the dense MLP of ``mlp_ratio``, as where no SIM is placed."""
+
 
 class SideStage(nn.Module):
     """The blocks and gates of one stride."""
@@ -51,7 +54,7 @@ class SideNetwork(nn.Module):
         windows: attention window side per stage, 0 for global.
         recompute: per stage, make block activations again in the backward pass instead of keeping them.
         gate: arguments of every :class:`Gate` but ``channels``.
-        sim: arguments of every :class:`SparseInteraction` but ``channels``.
+        sim: arguments of every :class:`SparseInteraction` but ``channels``; its kind ``mlp`` puts the dense MLP there.
         fusion_kind, output_conv: see :class:`MultiScaleFusion`.
     """
 
@@ -95,7 +98,7 @@ class SideNetwork(nn.Module):
                     num_heads=layout.num_heads,
                     window=windows[i],
                     interaction=SparseInteraction(s, **sim)
-                    if stride in layout.sim_scales
+                    if stride in layout.sim_scales and sim["kind"] != DENSE
                     else DenseMLP(channels=s, hidden=hidden[i]),
                     conv=conv,
                 )

@@ -29,15 +29,8 @@ class SimplePyramid(nn.Module):
             }
         )
         widths = {"p2": quarter, "p3": half, "p4": channels, "p5": channels}
-        self.lateral = nn.ModuleDict(
-            {k: nn.Sequential(nn.Conv2d(w, out_channels, 1, bias=False), ChannelNorm(out_channels)) for k, w in widths.items()}
-        )
-        self.output = nn.ModuleDict(
-            {
-                k: nn.Sequential(nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False), ChannelNorm(out_channels))
-                for k in widths
-            }
-        )
+        self.lateral = nn.ModuleDict({k: _conv_norm(width, out_channels, 1) for k, width in widths.items()})
+        self.output = nn.ModuleDict({k: _conv_norm(out_channels, out_channels, 3) for k in widths})
 
     def forward(
         self, x: Tensor, image_sizes: Optional[Sequence[Tuple[int, int]]], canvas: Tuple[int, int]
@@ -65,6 +58,11 @@ class SimplePyramid(nn.Module):
             levels[name] = apply_mask(self.output[name](y), mask)
         levels["p6"] = levels["p5"][..., ::2, ::2]
         return levels
+
+
+def _conv_norm(channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, ChannelNorm(out_channels))
 
 
 def _deconv(channels: int, out_channels: int) -> nn.ConvTranspose2d:

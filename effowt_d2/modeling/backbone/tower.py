@@ -1,6 +1,6 @@
 """The vision tower of a CLIP model as a source of features for dense prediction.
 
-Shapes: B images, d channels, a grid of h x w tokens, L = 1 + h * w tokens with the class token.
+Shapes: B images, d channels, a grid of h x w tokens, L = prefix + h * w tokens with the class token, if there is one.
 
 open_clip's own forward takes neither a mask nor another image size than that of pre-training. A tower here embeds,
 places and masks tokens itself, and runs the blocks of open_clip (plain ViT) or timm (EVA) with their own weights.
@@ -8,6 +8,7 @@ places and masks tokens itself, and runs the blocks of open_clip (plain ViT) or 
 
 import hashlib
 import logging
+from functools import partial
 from typing import List, Optional, Sequence, Tuple
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .block_weights import BlockVectors, BlockWeights
+from .tower_windows import in_windows, key_mask, window_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ class Tower(nn.Module):
         pixel_mean, pixel_std: RGB, for pixels in 0..1.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
         frozen: no gradients, and always in eval mode.
+        window: side in tokens of the windows that blocks run in; 0 runs all of them on the whole map.
+        global_blocks: numbers of the blocks that do so even then; empty for every fourth, the last included.
+
+    Raises:
+        ValueError: the window is negative, or a block does not exist.
     """
 
     def __init__(
@@ -49,6 +56,8 @@ class Tower(nn.Module):
         pixel_std: Sequence[float],
         canvas: int,
         frozen: bool,
+        window: int = 0,
+        global_blocks: Sequence[int] = (),
     ):
         super().__init__()
         self.trunk = trunk
@@ -60,6 +69,8 @@ class Tower(nn.Module):
         self.pixel_std = tuple(pixel_std)
         self.canvas = canvas
         self.frozen = frozen
+        self.window = window
+        self._window_blocks = window_blocks(window, global_blocks, self.depth)
         self._cache: dict = {}
         self._hash: Optional[str] = None
         unused = {id(p) for module in self.unused() for p in module.parameters()}
@@ -94,23 +105,30 @@ class Tower(nn.Module):
         """(B, 3, H, W) -> patches (B, d, h, w)."""
         raise NotImplementedError
 
-    def _positions(self) -> Tuple[Tensor, Tensor]:
-        """Position of the class token (d,) and of the pre-training grid (d, g, g)."""
+    def _positions(self) -> Tensor:
+        """Those of the pre-training grid (d, g, g)."""
         raise NotImplementedError
 
     def _class_token(self) -> Tensor:
-        """(d,)."""
+        """With its position, (prefix, d)."""
         raise NotImplementedError
 
     def _normalize(self, x: Tensor) -> Tensor:
         """What stands between the embedding and the first block."""
         raise NotImplementedError
 
-    def _block(self, block: nn.Module, x: Tensor, key_mask: Optional[Tensor], grid: Tuple[int, int]) -> Tensor:
-        """One block. x (B, L, d), key_mask (B, 1, 1, L) bool or None."""
+    def _block(
+        self, block: nn.Module, x: Tensor, keys: Optional[Tensor], *, grid: Tuple[int, int], windowed: bool
+    ) -> Tensor:
+        """One block. x (B, L, d), keys to attend to (B, 1, 1, L) bool or None, grid of the map or of a window."""
         raise NotImplementedError
 
     # what all families do
+
+    @property
+    def prefix(self) -> int:
+        """Number of class tokens: 1, or 0 for a detector's tower."""
+        return 1
 
     @property
     def depth(self) -> int:
@@ -166,33 +184,36 @@ class Tower(nn.Module):
         if self.patch_size != STRIDE:
             size = [side * self.patch_size for side in grid]
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        class_position, positions = self._canvas_positions(images.device)
         x = self._embed(images)
-        x = (x + self._crop(positions, grid).to(x.dtype)).flatten(2).transpose(1, 2)
-        token = (self._class_token() + class_position).to(x.dtype).expand(len(x), 1, -1)
+        x = (x + self._crop(self._canvas_positions(images.device), grid).to(x.dtype)).flatten(2).transpose(1, 2)
+        token = self._class_token().to(x.dtype).expand(len(x), -1, -1)
         x = self._normalize(torch.cat([token, x], dim=1))
-        key_mask = None
-        if mask is not None:
-            key_mask = F.pad(mask.flatten(1), (1, 0), value=True)[:, None, None, :]
+        keys = key_mask(None if mask is None else mask.flatten(1), self.prefix)
         found = {}
         for number in range(max(wanted) + 1):
-            x = self._block(self.blocks[number], x, key_mask, grid)
+            windowed = number in self._window_blocks
+            run = partial(self._block, self.blocks[number], windowed=windowed)
+            if windowed and max(grid) > self.window:
+                run = partial(run, grid=(self.window, self.window))
+                x = in_windows(run, x, mask, grid=grid, window=self.window, prefix=self.prefix)
+            else:
+                x = run(x, keys, grid=grid)
             if number in wanted:
-                found[number] = x[:, 1:].transpose(1, 2).reshape(len(x), -1, *grid)
+                found[number] = x[:, self.prefix :].transpose(1, 2).reshape(len(x), -1, *grid)
         return found
 
-    def _canvas_positions(self, device: torch.device) -> Tuple[Tensor, Tensor]:
-        """Class position (d,), grid (d, canvas, canvas); made once as long as the tower is frozen."""
+    def _canvas_positions(self, device: torch.device) -> Tensor:
+        """(d, canvas, canvas); made once as long as the tower is frozen."""
         if self.frozen and self._cache.get("device") == device:
             return self._cache["positions"]
-        class_position, positions = self._positions()
+        positions = self._positions()
         if self.canvas and positions.shape[-1] != self.canvas:
             positions = F.interpolate(
                 positions[None].float(), size=(self.canvas, self.canvas), mode="bicubic", align_corners=False
             )[0]
         if self.frozen:
-            self._cache = {"device": device, "positions": (class_position, positions)}
-        return class_position, positions
+            self._cache = {"device": device, "positions": positions}
+        return positions
 
     def _crop(self, positions: Tensor, grid: Tuple[int, int]) -> Tensor:
         """The top left (h, w) of (..., canvas, canvas); tokens beyond the canvas share its last row or column."""

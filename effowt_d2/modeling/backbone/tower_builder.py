@@ -1,7 +1,9 @@
 """Towers by open_clip's names, with weights that are there or an error that says what is missing."""
 
+import logging
 import os
-from typing import Optional
+from contextlib import contextmanager
+from typing import Iterator, Optional, Sequence
 
 import open_clip
 import torch
@@ -10,38 +12,76 @@ from torch import nn
 from effowt_d2.model_zoo.paths import resolve_weights
 from effowt_d2.model_zoo.vlm import register_vlm_configs
 
+from . import eva_weights
 from .tower import Tower
 from .tower_families import FAMILIES
+from .weight_files import load_clip_tower, read_weights
 
 OPENCLIP = "openclip://"
 
 
 def build_tower(
-    name: str, weights: str, *, allow_random: bool = False, canvas: int = 64, frozen: bool = True
+    name: str,
+    weights: str,
+    *,
+    allow_random: bool = False,
+    canvas: int = 64,
+    frozen: bool = True,
+    window: int = 0,
+    global_blocks: Sequence[int] = (),
+    drop_relative_positions: bool = False,
+    unsafe_pickle: bool = False,
 ) -> Tower:
-    """Build the vision tower of a CLIP model.
+    """Build the vision tower of a CLIP model, and log what became of the tensors of its weights file.
 
     Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` says.
 
     Args:
         name: open_clip's model name, or a model shipped with this package.
-        weights: ``openclip://TAG``, ``effowt://NAME``, or a file (.pt, .bin, .safetensors) of the whole CLIP model.
+        weights: ``openclip://TAG``, ``effowt://NAME``, or a file (.pt, .bin, .safetensors) of the whole CLIP model or
+            of one of EVA's detectors, which are told apart by their keys.
         allow_random: empty weights mean random ones instead of an error.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
-        frozen: see :class:`Tower`.
+        frozen, window, global_blocks: see :class:`Tower`.
+        drop_relative_positions: take a detector's weights without its relative positions instead of refusing them.
+        unsafe_pickle: read files that hold more than tensors and plain values; they can run any code.
 
     Raises:
-        ValueError: the name or tag is unknown, the weights are not of this model or missing, or the tower is of a
-            family that is not supported.
+        ValueError: the name or tag is unknown, the weights are damaged, missing or not of this model, the tower is of
+            a family that is not supported, or a window or block number is out of range.
         FileNotFoundError: the weights file is not there.
-        RuntimeError: open_clip could not fetch the weights.
+        OSError, RuntimeError: the weights could not be fetched.
     """
-    register_vlm_configs()
-    if name not in open_clip.list_models():
-        raise ValueError(f"unknown tower {name!r} (MODEL.VLM.NAME); open_clip knows: {_near(name)}")
+    on_meta = torch.get_default_device().type == "meta"
+    source = find_weights(name, "" if on_meta else weights, allow_random=on_meta or allow_random)
+    settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
+    if source is None:
+        return _wrap(_create(name), name, **settings)
+    pixels, file = {}, source
+    if weights.startswith(OPENCLIP):
+        pixels, file = open_clip.get_pretrained_cfg(name, source), _fetch(name, source)
+    state = read_weights(file, unsafe_pickle=unsafe_pickle)
+    with _without_a_false_alarm():
+        model = _create(name, force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels})
+    if eva_weights.is_eva_detector(state):
+        report, rotary_windows = eva_weights.load_eva_detector(
+            model.visual, state, name=name, file=file, drop_relative=drop_relative_positions
+        )
+        settings.update(
+            rotary_windows=rotary_windows, pixel_mean=eva_weights.PIXEL_MEAN, pixel_std=eva_weights.PIXEL_STD
+        )
+    else:
+        report = load_clip_tower(model, state, name=name, file=file)
+    report.log()
+    return _wrap(model, name, **settings)
+
+
+def _create(name: str, **arguments) -> nn.Module:
     device = torch.get_default_device()
-    source = None if device.type == "meta" else _source(name, weights, allow_random)
-    model = _create(name, source, device, weights)
+    return open_clip.create_model(name, load_weights=False, pretrained_text=False, device=device, **arguments)
+
+
+def _wrap(model: nn.Module, name: str, **settings) -> Tower:
     visual = model.visual
     family = next((f for f in FAMILIES if f.accepts(visual)), None)
     if family is None:
@@ -50,19 +90,15 @@ def build_tower(
             f"supported: {[f.__name__ for f in FAMILIES]}"
         )
     pixels = open_clip.get_model_preprocess_cfg(model)
-    return family(
-        visual, name=name, pixel_mean=pixels["mean"], pixel_std=pixels["std"], canvas=canvas, frozen=frozen
-    )
+    return family(visual, name=name, **{"pixel_mean": pixels["mean"], "pixel_std": pixels["std"], **settings})
 
 
-def _near(name: str) -> str:
-    known = open_clip.list_models()
-    family = [k for k in known if k.lower()[:4] == name.lower()[:4]]
-    return ", ".join(family or known)
+def find_weights(name: str, weights: str, *, allow_random: bool = False) -> Optional[str]:
+    """What the weights are: a tag of open_clip or a file, None for random weights; nothing is loaded.
 
-
-def _source(name: str, weights: str, allow_random: bool) -> Optional[str]:
-    """What open_clip takes as ``pretrained``."""
+    Args and errors: as for :func:`build_tower`.
+    """
+    _check_name(name)
     if not weights:
         if allow_random:
             return None
@@ -73,9 +109,7 @@ def _source(name: str, weights: str, allow_random: bool) -> Optional[str]:
         )
     if weights.startswith(OPENCLIP):
         tag = weights[len(OPENCLIP):]
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        if tag not in tags:
-            raise ValueError(f"open_clip has no weights {tag!r} for {name} (MODEL.VLM.WEIGHTS); it has: {tags}")
+        _check_tag(name, tag)
         return tag
     path = resolve_weights(weights)
     if not os.path.isfile(path):
@@ -83,15 +117,51 @@ def _source(name: str, weights: str, allow_random: bool) -> Optional[str]:
     return path
 
 
-def _create(name: str, source: Optional[str], device: torch.device, weights: str) -> nn.Module:
-    try:
-        return open_clip.create_model(
-            name, pretrained=source, load_weights=source is not None, pretrained_text=False, device=device
+def _check_name(name: str) -> None:
+    register_vlm_configs()
+    known = open_clip.list_models()
+    if name not in known:
+        near = [k for k in known if k.lower()[:4] == name.lower()[:4]] or known
+        raise ValueError(f"unknown tower {name!r} (MODEL.VLM.NAME); open_clip knows: {', '.join(near)}")
+
+
+def _check_tag(name: str, tag: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        raise ValueError(f"open_clip has no weights {tag!r} for {name} (MODEL.VLM.WEIGHTS); it has: {tags}")
+    # open_clip only warns, and the features are those of another function
+    of_weights = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+    of_model = open_clip.get_model_config(name).get("quick_gelu", False)
+    if of_weights != of_model:
+        kinds = {True: "QuickGELU", False: "GELU"}
+        fitting = [
+            n for n in open_clip.list_models()
+            if n.startswith(name) and open_clip.get_model_config(n).get("quick_gelu", False) == of_weights
+        ]
+        raise ValueError(
+            f"the weights {tag!r} were trained with {kinds[of_weights]}, {name} computes {kinds[of_model]}: "
+            f"MODEL.VLM.NAME must be one that fits, of {fitting}"
         )
-    except Exception as error:
-        if source is None:
-            raise
-        # open_clip raises whatever its downloader or torch.load raised
-        kind = RuntimeError if weights.startswith(OPENCLIP) else ValueError
+
+
+def _fetch(name: str, tag: str) -> str:
+    try:
+        return open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
+    except Exception as error:  # whatever the downloader raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise kind(f"MODEL.VLM.WEIGHTS {weights} could not be loaded into {name}: {reason}") from error
+        raise RuntimeError(f"MODEL.VLM.WEIGHTS {OPENCLIP}{tag} of {name} could not be fetched: {reason}") from error
+
+
+@contextmanager
+def _without_a_false_alarm() -> Iterator[None]:
+    """open_clip warns that the model is random, which it is only until its weights are loaded."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "Model initialized randomly" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(keep)
+    try:
+        yield
+    finally:
+        root.removeFilter(keep)

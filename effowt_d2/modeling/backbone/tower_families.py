@@ -1,5 +1,7 @@
 """The tower families: open_clip's own ViT, and the EVA models that open_clip takes from timm."""
 
+import copy
+import math
 from typing import List, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
@@ -57,35 +59,48 @@ class ClipViT(Tower):
     def _embed(self, images: Tensor) -> Tensor:
         return self.trunk.conv1(images)
 
-    def _positions(self) -> Tuple[Tensor, Tensor]:
-        table = self.trunk.positional_embedding
-        return table[0], table[1:].T.reshape(-1, *self.trunk.grid_size)
+    def _positions(self) -> Tensor:
+        return self.trunk.positional_embedding[1:].T.reshape(-1, *self.trunk.grid_size)
 
     def _class_token(self) -> Tensor:
-        return self.trunk.class_embedding
+        return (self.trunk.class_embedding + self.trunk.positional_embedding[0])[None]
 
     def _normalize(self, x: Tensor) -> Tensor:
         return self.trunk.ln_pre(x)
 
-    def _block(self, block: nn.Module, x: Tensor, key_mask: Optional[Tensor], grid: Tuple[int, int]) -> Tensor:
-        x = x + block.ls_1(self._attention(block.attn, block.ln_1(x), key_mask))
+    def _block(
+        self, block: nn.Module, x: Tensor, keys: Optional[Tensor], *, grid: Tuple[int, int], windowed: bool
+    ) -> Tensor:
+        x = x + block.ls_1(self._attention(block.attn, block.ln_1(x), keys))
         return x + block.ls_2(block.mlp(block.ln_2(x)))
 
     @staticmethod
-    def _attention(attention: nn.MultiheadAttention, x: Tensor, key_mask: Optional[Tensor]) -> Tensor:
+    def _attention(attention: nn.MultiheadAttention, x: Tensor, keys: Optional[Tensor]) -> Tensor:
         # torch's module wants a full (L, L) mask per head; a mask of keys is enough and stays small
         b, length, channels = x.shape
         qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
         q, k, v = qkv.reshape(b, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
         return attention.out_proj(x.transpose(1, 2).reshape(b, length, channels))
 
 
 class EvaViT(Tower):
-    """EVA-01 and EVA-02 (rotary positions): timm's ``Eva`` in open_clip's wrapper."""
+    """EVA-01 and EVA-02 (rotary positions): timm's ``Eva`` in open_clip's wrapper.
 
-    def __init__(self, trunk: TimmModel, *, canvas: int, **common):
+    Args:
+        trunk, canvas, window, common: see :class:`Tower`.
+        rotary_windows: blocks in windows have rotary positions of their own, in which a window spans the pre-training
+            grid, as in EVA-02's detectors. Otherwise two tokens are as far apart as they are on the canvas.
+    """
+
+    def __init__(
+        self, trunk: TimmModel, *, canvas: int, window: int = 0, rotary_windows: bool = False, **common
+    ):
         eva = trunk.trunk
+        window_rope = None
+        if window and rotary_windows:
+            window_rope = copy.deepcopy(eva.rope)
+            window_rope.update_feat_shape([window, window])
         if canvas and eva.rope is not None:
             # rotary positions of the whole canvas, of which an image takes the top left
             eva.rope.update_feat_shape([canvas, canvas])
@@ -95,15 +110,17 @@ class EvaViT(Tower):
             num_heads=eva.blocks[0].attn.num_heads,
             patch_size=eva.patch_embed.patch_size[0],
             canvas=canvas,
+            window=window,
             **common,
         )
+        self.window_rope = window_rope
 
     @staticmethod
     def accepts(visual: nn.Module) -> bool:
         return (
             isinstance(visual, TimmModel)
             and isinstance(visual.trunk, Eva)
-            and visual.trunk.num_prefix_tokens == 1
+            and visual.trunk.num_prefix_tokens in (0, 1)
             and not visual.trunk.rope_mixed
             and all(type(block) is EvaBlock for block in visual.trunk.blocks)
         )
@@ -118,7 +135,8 @@ class EvaViT(Tower):
 
     def embedding(self) -> List[nn.Module]:
         eva = self.trunk.trunk
-        return [eva.patch_embed, eva.norm_pre, nn.ParameterList([eva.cls_token, eva.pos_embed])]
+        loose = [eva.pos_embed] if eva.cls_token is None else [eva.cls_token, eva.pos_embed]
+        return [eva.patch_embed, eva.norm_pre, nn.ParameterList(loose)]
 
     def block_weights(self, number: int) -> BlockWeights:
         block = self.blocks[number]
@@ -157,25 +175,34 @@ class EvaViT(Tower):
     def _embed(self, images: Tensor) -> Tensor:
         return self.trunk.trunk.patch_embed.proj(images)
 
-    def _positions(self) -> Tuple[Tensor, Tensor]:
-        table = self.trunk.trunk.pos_embed[0]
-        return table[0], table[1:].T.reshape(-1, *self.trunk.trunk.patch_embed.grid_size)
+    @property
+    def prefix(self) -> int:
+        return self.trunk.trunk.num_prefix_tokens
+
+    def _positions(self) -> Tensor:
+        return self.trunk.trunk.pos_embed[0, self.prefix :].T.reshape(-1, *self.trunk.trunk.patch_embed.grid_size)
 
     def _class_token(self) -> Tensor:
-        return self.trunk.trunk.cls_token[0, 0]
+        eva = self.trunk.trunk
+        if eva.cls_token is None:
+            return eva.pos_embed[0, :0]
+        return eva.cls_token[0] + eva.pos_embed[0, :1]
 
     def _normalize(self, x: Tensor) -> Tensor:
         return self.trunk.trunk.norm_pre(x)
 
-    def _block(self, block: nn.Module, x: Tensor, key_mask: Optional[Tensor], grid: Tuple[int, int]) -> Tensor:
-        return block(x, rope=self._rotation(grid), attn_mask=key_mask)
+    def _block(
+        self, block: nn.Module, x: Tensor, keys: Optional[Tensor], *, grid: Tuple[int, int], windowed: bool
+    ) -> Tensor:
+        return block(x, rope=self._rotation(grid, windowed), attn_mask=keys)
 
-    def _rotation(self, grid: Tuple[int, int]) -> Optional[Tensor]:
-        rope = self.trunk.trunk.rope
+    def _rotation(self, grid: Tuple[int, int], windowed: bool) -> Optional[Tensor]:
+        # turns depend on distances only, so that the top left part serves for any window
+        rope = self.window_rope if windowed and self.window_rope is not None else self.trunk.trunk.rope
         if rope is None:
             return None
         table = rope.get_embed()
-        side = round(len(table) ** 0.5)
+        side = math.isqrt(len(table))
         canvas = table.T.reshape(-1, side, side)
         return self._crop(canvas, grid).flatten(1).T
 

@@ -1,0 +1,158 @@
+"""Weights files: exactly what is in them, or one clear error; never code, never half."""
+
+import argparse
+import logging
+import os
+import pickle
+from collections import OrderedDict
+
+import huggingface_hub
+import open_clip
+import pytest
+import torch
+from effowt_d2.modeling.backbone import build_tower
+from effowt_d2.modeling.backbone.weight_files import load_clip_tower, read_weights
+from safetensors.torch import save_file
+from tiny_eva import SWITCHES, register_tiny_evas
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    register_tiny_evas(tmp_path)
+    return tmp_path
+
+
+def clip_model(name, seed=3):
+    torch.manual_seed(seed)
+    return open_clip.create_model(name, load_weights=False)
+
+
+def save(form, state, path):
+    if form == "safetensors":
+        save_file({key: value.contiguous().clone() for key, value in state.items()}, path)
+    elif form == "bin":
+        # as open_clip's training script writes it from several GPUs
+        torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, path)
+    else:
+        torch.save(state, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["pt", "bin", "safetensors"])
+@pytest.mark.parametrize("name", ["tiny-vit", *SWITCHES])
+def test_every_tensor_of_the_file_is_in_the_tower(folder, name, form, caplog):
+    model = clip_model(name)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    tower = build_tower(name, save(form, model.state_dict(), folder / f"clip.{form}"))
+    expected = model.visual.state_dict()
+    found = tower.trunk.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert f"clip.{form}: {len(expected)} tensors for the tower" in caplog.text
+    assert "left over:" in caplog.text and "initialized randomly" not in caplog.text
+
+
+def test_positions_of_another_image_size_are_resized_as_open_clip_does_it(folder, caplog):
+    caplog.set_level(logging.INFO)
+    state = clip_model("tiny-vit").state_dict()
+    torch.manual_seed(0)
+    state["visual.positional_embedding"] = torch.randn(1 + 6 * 6, 64)
+    file = save("pt", state, folder / "clip.pt")
+    theirs = open_clip.create_model("tiny-vit", pretrained=file).visual
+    assert torch.equal(build_tower("tiny-vit", file).trunk.positional_embedding, theirs.positional_embedding)
+    assert "resized:   visual.positional_embedding, 37 -> 17 positions" in caplog.text
+
+
+def test_half_precision_is_converted_and_told(folder, caplog):
+    model = clip_model("tiny-vit").half()
+    tower = build_tower("tiny-vit", save("pt", model.state_dict(), folder / "clip.pt"))
+    assert tower.trunk.conv1.weight.dtype == torch.float32
+    assert torch.equal(tower.trunk.conv1.weight, model.visual.conv1.weight.float())
+    assert "torch.float16 tensors were converted" in caplog.text
+
+
+def test_a_file_that_does_not_fit_changes_nothing(folder):
+    model, other = clip_model("tiny-vit"), clip_model("tiny-vit", seed=4).state_dict()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    other["visual.extra"] = other.pop("visual.ln_pre.weight")
+    other["visual.conv1.weight"] = torch.zeros(64, 3, 14, 14)
+    with pytest.raises(ValueError) as error:
+        load_clip_tower(model, other, name="tiny-vit", file="clip.pt")
+    for line in (
+        "clip.pt could not be loaded into tiny-vit",
+        "missing: ln_pre.weight",
+        "without counterpart: extra",
+        "shape: conv1.weight is (64, 3, 14, 14) in the file, (64, 3, 16, 16) in the tower",
+    ):
+        assert line in str(error.value)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+class Runs:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class RaisesTypeError:
+    """open_clip's reader tries again after a TypeError, with torch's default of what is allowed."""
+
+    def __reduce__(self):
+        return OrderedDict, (1,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_no_code_is_run(folder):
+    proof = folder / "code was run"
+    torch.save({"state_dict": clip_model("tiny-vit").state_dict(), "more": Runs(proof)}, folder / "zip.pt")
+    with pytest.raises(ValueError, match=r"zip.pt is refused: it wants .*mkdir"):
+        build_tower("tiny-vit", str(folder / "zip.pt"))
+    for protocol in (2, 4):
+        (folder / "raw.bin").write_bytes(pickle.dumps([RaisesTypeError(), Runs(proof)], protocol=protocol))
+        with pytest.raises(ValueError, match="raw.bin"):
+            build_tower("tiny-vit", str(folder / "raw.bin"))
+    assert not proof.exists()
+
+
+def test_the_flag_that_overrides_it(folder):
+    data = {"state_dict": clip_model("tiny-vit").state_dict(), "args": argparse.Namespace(epochs=3)}
+    torch.save(data, folder / "clip.pt")
+    with pytest.raises(ValueError, match="it wants argparse.Namespace.*MODEL.UNSAFE_PICKLE True"):
+        build_tower("tiny-vit", str(folder / "clip.pt"))
+    tower = build_tower("tiny-vit", str(folder / "clip.pt"), unsafe_pickle=True)
+    assert torch.equal(tower.trunk.conv1.weight, data["state_dict"]["visual.conv1.weight"])
+
+
+@pytest.mark.parametrize("form", ["pt", "bin", "safetensors"])
+def test_damaged_files_are_told(folder, form):
+    file = folder / f"clip.{form}"
+    save(form, clip_model("tiny-vit").state_dict(), file)
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], b"<html>404: not found</html>", b""):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"clip.{form} is (truncated|damaged|not a checkpoint)"):
+            build_tower("tiny-vit", str(file))
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3, "optimizer": {}}, [torch.zeros(2)], torch.zeros(2)])
+def test_other_files_of_torch_are_told(folder, content):
+    torch.save(content, folder / "other.pt")
+    with pytest.raises(ValueError, match="other.pt is no weights file: it holds"):
+        read_weights(str(folder / "other.pt"))
+
+
+def test_no_network_is_one_clear_error(folder, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "empty"))
+    with pytest.raises(RuntimeError, match="openclip://datacomp_xl_s13b_b90k of ViT-B-16 could not be fetched"):
+        build_tower("ViT-B-16", "openclip://datacomp_xl_s13b_b90k")
+
+
+def test_weights_of_another_activation_are_refused():
+    with pytest.raises(ValueError, match=r"'openai' were trained with QuickGELU, ViT-B-16 computes GELU.*quickgelu"):
+        build_tower("ViT-B-16", "openclip://openai")
