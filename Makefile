@@ -1,6 +1,7 @@
 # make demo    set up .venv, train the quick model on ShapesOW, track, score, draw
 # make test    set up .venv, run the tests
 # make slow    the slower checks
+# make bench   memory and time of the three strategies on the quick model's tower
 #
 # DETECTRON2=main builds upstream Detectron2 instead of v0.6, in an environment of its own.
 # VENV=DIR     uses that environment; one that already has Detectron2 only gets the plugin.
@@ -12,7 +13,7 @@ OUTPUT ?= output/demo
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.effowt_d2_ready
 
-.PHONY: demo test slow setup clean
+.PHONY: demo test slow bench setup clean
 
 setup: $(READY)
 
@@ -28,6 +29,9 @@ test: $(READY)
 
 slow: $(READY)
 	$(RUN) -m pytest -q -m slow
+
+bench: $(READY)
+	$(RUN) tools/benchmark.py --config-file configs/quick/shapes_ow_effowt.yaml --size 256 256
 
 clean:
 	rm -rf .venv .venv-main build *.egg-info
