@@ -14,9 +14,11 @@ from effowt_d2.model_zoo.vlm import register_vlm_configs
 
 from . import eva_weights
 from .tower import Tower
-from .tower_families import FAMILIES
+from .tower_convnext import ConvNeXtTower
+from .tower_families import ClipViT, EvaViT
 from .weight_files import load_clip_tower, read_weights
 
+FAMILIES = (ClipViT, EvaViT, ConvNeXtTower)
 OPENCLIP = "openclip://"
 
 

@@ -205,6 +205,3 @@ class EvaViT(Tower):
         side = math.isqrt(len(table))
         canvas = table.T.reshape(-1, side, side)
         return self._crop(canvas, grid).flatten(1).T
-
-
-FAMILIES = (ClipViT, EvaViT)
