@@ -44,7 +44,10 @@ def main(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
 
 def run() -> None:
     """Read the command line, check it, and start the processes."""
-    args = default_argument_parser(epilog=__doc__).parse_args()
+    parser = default_argument_parser(epilog=__doc__)
+    # Detectron2's default is one port per user, on which two runs of a user would meet
+    parser.set_defaults(dist_url="auto")
+    args = parser.parse_args()
     try:
         cfg = setup(args)
     except (ValueError, OSError) as error:

@@ -1,7 +1,7 @@
 """Starting the processes of a run: one, several on this machine, several machines, or those of torchrun."""
 
 import os
-import socket
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ def launch(
         num_processes: processes on this machine; on GPUs one each.
         num_machines: machines, each of which calls this.
         machine_rank: number of this machine.
-        dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto": a free port of this machine.
+        dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto": a temporary file of this machine.
         device: "cpu", or a "cuda" device.
         args: arguments of ``main``.
 
@@ -52,12 +52,13 @@ def launch(
     check_processes(num_processes, device)
     if world_size == 1:
         return main(*args)
-    if dist_url == "auto":
-        if num_machines > 1:
-            raise ValueError(f"--dist-url auto finds a port of one machine only, but there are {num_machines}")
-        dist_url = f"tcp://127.0.0.1:{_free_port()}"
-    rendezvous = (world_size, num_processes, machine_rank * num_processes, dist_url, device)
-    mp.spawn(_worker, nprocs=num_processes, args=(main, rendezvous, args))
+    if dist_url == "auto" and num_machines > 1:
+        raise ValueError(f"--dist-url auto is for one machine, but there are {num_machines}")
+    with tempfile.TemporaryDirectory() as folder:
+        # a file of their own: two runs that start together could be given the same free port
+        url = f"file://{folder}/rendezvous" if dist_url == "auto" else dist_url
+        rendezvous = (world_size, num_processes, machine_rank * num_processes, url, device)
+        mp.spawn(_worker, nprocs=num_processes, args=(main, rendezvous, args))
     return None
 
 
@@ -104,9 +105,3 @@ def check_processes(num_processes: int, device: str) -> None:
             f"{num_processes} processes on MODEL.DEVICE {device}, but this machine has {torch.cuda.device_count()} "
             "GPUs; use fewer processes, or MODEL.DEVICE cpu"
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

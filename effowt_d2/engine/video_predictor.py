@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.data.views import AtLeastOnePixel, to_tensor
 from effowt_d2.visualization import Frame, FrameTracks
 
 __all__ = ["VideoPredictor"]
@@ -43,7 +44,7 @@ class VideoPredictor:
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
         EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(weights)
-        self._resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+        self._resize = AtLeastOnePixel(T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST))
         self._video_id = 0
         self.seconds = 0.0
 
@@ -61,8 +62,7 @@ class VideoPredictor:
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "RGB":
             image = image[:, :, ::-1]
-        resized = self._resized(image)
-        tensor = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32))
+        tensor = to_tensor(self._resize.get_transform(image).apply_image(image)).float()
         inputs = dict(image=tensor, height=height, width=width, video_id=video_id, frame_index=frame_index)
         with torch.inference_mode():
             return self.model([inputs])[0]["instances"].to("cpu")
@@ -93,11 +93,3 @@ class VideoPredictor:
                 ids=instances.track_ids.numpy(),
                 scores=instances.scores.numpy(),
             )
-
-    def _resized(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        transform = self._resize.get_transform(image)
-        if isinstance(transform, T.ResizeTransform) and min(transform.new_h, transform.new_w) < 1:
-            # a very long and thin frame: its short side is rounded to nothing
-            transform = T.ResizeTransform(height, width, max(1, transform.new_h), max(1, transform.new_w))
-        return transform.apply_image(image)
