@@ -1,7 +1,10 @@
 # make demo    set up .venv, train the quick model on ShapesOW, track, score, draw
 # make test    set up .venv, run the tests
 # make slow    the slower checks
+# make browser the report in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
 # make bench   memory and time of the three strategies on the quick model's tower
+# make experiments    run what is missing of configs/experiments.yaml (hours; JOBS=2: two at once)
+# make results        docs/results.md and its figures from what has been run
 #
 # DETECTRON2=main builds upstream Detectron2 instead of v0.6, in an environment of its own.
 # VENV=DIR     uses that environment; one that already has Detectron2 only gets the plugin.
@@ -10,10 +13,12 @@ PYTHON ?= python3
 DETECTRON2 ?= v0.6
 VENV ?= $(if $(filter main,$(DETECTRON2)),.venv-main,.venv)
 OUTPUT ?= output/demo
+JOBS ?= 1
+BENCH ?= output/benchmark.json
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.effowt_d2_ready
 
-.PHONY: demo test slow bench setup clean
+.PHONY: demo test slow browser bench experiments results setup clean
 
 setup: $(READY)
 
@@ -30,8 +35,17 @@ test: $(READY)
 slow: $(READY)
 	$(RUN) -m pytest -q -m slow
 
+browser: $(READY)
+	$(RUN) -m pytest -q -rs -m browser tests/report
+
 bench: $(READY)
-	$(RUN) tools/benchmark.py --config-file configs/quick/shapes_ow_effowt.yaml --size 256 256
+	$(RUN) tools/benchmark.py --config-file configs/quick/shapes_ow_effowt.yaml --size 256 256 --json $(BENCH)
+
+experiments: $(READY)
+	$(RUN) tools/run_experiments.py --jobs $(JOBS)
+
+results: $(READY)
+	$(RUN) tools/make_results.py
 
 clean:
 	rm -rf .venv .venv-main build *.egg-info

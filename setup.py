@@ -15,7 +15,11 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     packages=find_packages(include=["effowt_d2", "effowt_d2.*"]),
-    package_data={"effowt_d2.model_zoo": ["configs/**/*.yaml", "checkpoints/*", "vlm/*"]},
+    package_data={
+        "effowt_d2.model_zoo": ["configs/**/*.yaml", "checkpoints/*", "vlm/*"],
+        "effowt_d2.naming": ["*.txt"],
+        "effowt_d2.report": ["assets/*"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "open_clip_torch>=3.2",

@@ -3,6 +3,7 @@
 
     python train_net.py --config-file F [--num-gpus N] [--resume] [KEY VALUE ...]
     python train_net.py --config-file F --eval-only MODEL.WEIGHTS W [KEY VALUE ...]
+    python train_net.py --config-file F --num-gpus N --num-machines M --machine-rank K --dist-url tcp://HOST:PORT
     torchrun --nproc_per_node N train_net.py --config-file F ...
 
 On CPUs (MODEL.DEVICE cpu) ``--num-gpus`` is the number of processes.
@@ -16,20 +17,36 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.engine import OpenWorldTrainer, check_config, launch, make_config, setup_run
+from effowt_d2.engine import (
+    FAILURES,
+    OpenWorldTrainer,
+    check_config,
+    check_launch,
+    explained_failures,
+    launch,
+    make_config,
+    setup_run,
+)
+from effowt_d2.engine.rendezvous import DEFAULT_TIMEOUT
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the file with the command line's keys on top, checked."""
     cfg = make_config(args.config_file, args.opts)
-    check_config(cfg, eval_only=args.eval_only, num_processes=args.num_gpus)
+    check_config(cfg, eval_only=args.eval_only, num_processes=args.num_gpus, num_machines=args.num_machines)
     cfg.freeze()
     return cfg
 
 
 def main(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
     """Run in every process."""
-    setup_run(cfg, args)
+    with explained_failures(cfg.OUTPUT_DIR):
+        setup_run(cfg, args)
+        return work(args, cfg)
+
+
+def work(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
+    """Train, or evaluate."""
     if not args.eval_only:
         trainer = OpenWorldTrainer(cfg)
         trainer.resume_or_load(resume=args.resume)
@@ -47,20 +64,25 @@ def run() -> None:
     parser = default_argument_parser(epilog=__doc__)
     # Detectron2's default is one port per user, on which two runs of a user would meet
     parser.set_defaults(dist_url="auto")
+    waiting = "seconds that the processes wait for each other at the start"
+    parser.add_argument("--dist-timeout", type=float, default=DEFAULT_TIMEOUT, help=waiting)
     args = parser.parse_args()
+    places = {
+        "num_processes": args.num_gpus,
+        "num_machines": args.num_machines,
+        "machine_rank": args.machine_rank,
+        "dist_url": args.dist_url,
+        "dist_timeout": args.dist_timeout,
+    }
     try:
         cfg = setup(args)
+        check_launch(device=cfg.MODEL.DEVICE, **places)
     except (ValueError, OSError) as error:
         sys.exit(f"train_net.py: error: {error}")
-    launch(
-        main,
-        num_processes=args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        device=cfg.MODEL.DEVICE,
-        args=(args, cfg),
-    )
+    try:
+        launch(main, device=cfg.MODEL.DEVICE, args=(args, cfg), **places)
+    except FAILURES as error:
+        sys.exit(f"train_net.py: error: {error}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,27 @@ except ImportError as error:
         "of effowt_d2, which sets up an environment of its own."
     ) from error
 
+import torch
+
+if not hasattr(torch, "get_autocast_dtype"):
+    raise ImportError(f"effowt_d2 needs torch 2.4 or newer, this is {torch.__version__}")
+
+from typing import TYPE_CHECKING
+
 from . import data, modeling  # noqa: F401  (they register datasets, backbone, heads and meta-architecture)
 from .config import add_effowt_config
 from .version import __version__
 
-__all__ = ["__version__", "add_effowt_config"]
+if TYPE_CHECKING:
+    from .engine.video_tracker import VideoTracker
+
+__all__ = ["VideoTracker", "__version__", "add_effowt_config"]
+
+
+def __getattr__(name: str):
+    # only who tracks videos pays for importing the engine
+    if name == "VideoTracker":
+        from .engine.video_tracker import VideoTracker
+
+        return VideoTracker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

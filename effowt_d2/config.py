@@ -18,6 +18,7 @@ def add_effowt_config(cfg: CN) -> None:
     _add_side(cfg)
     _add_heads(cfg)
     _add_tracker(cfg)
+    _add_naming(cfg)
     _add_data(cfg)
     _add_solver(cfg)
     _add_test(cfg)
@@ -38,6 +39,10 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM.WINDOW = 0
     # with WINDOW: numbers of the blocks that see the whole map; []: every fourth, the last included
     cfg.MODEL.VLM.GLOBAL_BLOCKS = []
+    # number format of a frozen tower's weights and computation: float32 | bfloat16 | float16
+    cfg.MODEL.VLM.PRECISION = "float32"
+    # backend of torch.compile for the tower's blocks, such as "inductor"; "": not compiled
+    cfg.MODEL.VLM.COMPILE = ""
     # True: take an EVA detection checkpoint without its relative positions, which changes its features
     cfg.MODEL.VLM.DROP_RELATIVE_POSITIONS = False
 
@@ -164,6 +169,8 @@ def _add_tracker(cfg: CN) -> None:
     tracker.MATCH_SCORE = None
     # frames (of the processed sequence) a track is remembered unseen
     tracker.MEMORY_FRAMES = None
+    # the same in seconds of the video, in place of MEMORY_FRAMES; its frames must have a known rate
+    tracker.MEMORY_SECONDS = None
     # weight of the new embedding in a track's embedding
     tracker.MOMENTUM = None
     # past embeddings of a track that are matched, time-weighted; 1: the newest only
@@ -185,6 +192,22 @@ def _add_tracker(cfg: CN) -> None:
     tracker.IOU_WEIGHT = None
     # none | constant_velocity: how remembered boxes move before their overlap is taken; needs IOU_WEIGHT > 0
     tracker.MOTION = None
+
+
+def _add_naming(cfg: CN) -> None:
+    cfg.NAMING = CN()
+    # texts around a word of the vocabulary, one {} each; their embeddings are averaged
+    cfg.NAMING.TEMPLATES = ["a photo of a {}."]
+    # a crop's side is the longer side of the box times 1 + CONTEXT
+    cfg.NAMING.CONTEXT = 0.25
+    # a crop is larger where it would be magnified more than this on its way into the tower; 0: no limit
+    cfg.NAMING.MAX_ZOOM = 0.0
+    # what surrounds the box in a crop: keep | blur
+    cfg.NAMING.BACKGROUND = "keep"
+    # views that a track's name is pooled over, at most: its best ones
+    cfg.NAMING.VIEWS = 4
+    # crops that go through the image tower per frame, at most
+    cfg.NAMING.BUDGET = 8
 
 
 def _add_data(cfg: CN) -> None:
@@ -215,10 +238,16 @@ def _add_solver(cfg: CN) -> None:
     # number format under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
 
+    cfg.SOLVER.EMA = CN()
+    # decay of the moving average of the trained parameters, which is what is evaluated and saved as the model; 0: off
+    cfg.SOLVER.EMA.DECAY = 0.0
+
 
 def _add_test(cfg: CN) -> None:
     # consecutive frames of a video that go through the model at once
     cfg.TEST.FRAMES_PER_BATCH = 1
+    # number format that evaluation and video inference run in (autocast): float32 | bfloat16 | float16
+    cfg.TEST.PRECISION = "float32"
 
     cfg.TEST.TAO_OW = CN()
     # results kept per image, highest scores first; 0: all

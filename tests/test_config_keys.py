@@ -5,6 +5,7 @@ import small_shapes
 from detectron2.config import CfgNode, get_cfg
 from effowt_d2 import add_effowt_config, model_zoo
 from effowt_d2.engine import OpenWorldTrainer, check_config
+from effowt_d2.naming import TrackNamer
 
 SEEN = set()
 
@@ -55,7 +56,7 @@ RUNS = (
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    """Keys read while models of several kinds are built, trained for a step, and evaluated."""
+    """Keys read while models of several kinds are built, trained for a step, and evaluated, and names are given."""
     folder = tmp_path_factory.mktemp("config_keys")
     cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("small_train",), ("small_val",)
@@ -69,6 +70,7 @@ def seen(tmp_path_factory):
             trainer = OpenWorldTrainer(part)
             trainer.resume_or_load(resume=False)
             trainer.train()
+        TrackNamer(recorder(cfg.clone()), ["disc"])
     return SEEN
 
 

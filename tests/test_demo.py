@@ -19,7 +19,11 @@ from effowt_d2.tracking import build_tracker
 from effowt_d2.visualization import open_frames
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
+sys.path.insert(0, str(Path(__file__).parent / "visualization"))
 import demo  # noqa: E402
+from full_disk import no_file_above  # noqa: E402
+from made_mp4 import set_durations, turn_right  # noqa: E402
+from made_videos import make_video  # noqa: E402
 
 COLORS = ((255, 80, 80), (80, 255, 80), (80, 80, 255))
 SIZE = (96, 64)
@@ -30,6 +34,7 @@ class BlobTracker(torch.nn.Module):
 
     built = 0
     stop_at = None
+    fail_at = None
 
     def __init__(self, cfg):
         super().__init__()
@@ -41,10 +46,12 @@ class BlobTracker(torch.nn.Module):
     def forward(self, inputs):
         (frame,) = inputs
         if frame["video_id"] != self.video_id:
-            self.tracker.reset()
+            self.tracker.reset(frame["frame_rate"])
             self.video_id = frame["video_id"]
         if frame["frame_index"] == BlobTracker.stop_at:
             signal.raise_signal(signal.SIGINT)
+        if frame["frame_index"] == BlobTracker.fail_at:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         image = frame["image"].permute(1, 2, 0).numpy()
         mask = (image.max(axis=2) > self.limit.item()).astype(np.uint8)
         count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
@@ -70,7 +77,7 @@ def registered():
 
 @pytest.fixture(autouse=True)
 def fresh():
-    BlobTracker.built, BlobTracker.stop_at = 0, None
+    BlobTracker.built, BlobTracker.stop_at, BlobTracker.fail_at = 0, None, None
 
 
 @pytest.fixture(scope="module")
@@ -238,23 +245,77 @@ BAD = {
     "a part of this path is a file": ("frames", "--output", "text.mp4/out.mp4"),
     "is also the input": ("frames", "--output", "frames"),
     "stride must be at least 1": ("frames", "--results", "r.json", "--stride", "0"),
-    "--max-side must be at least 1": ("frames", "--results", "r.json", "--max-side", "0"),
+    "longest side inside the model must be at least 1": ("frames", "--results", "r.json", "--max-side", "0"),
     "NO.SUCH": ("frames", "--results", "r.json", "--opts", "NO.SUCH", "1"),
     "odd length: ['MODEL.WEIGHTS']": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS"),
     "MODEL.WEIGHTS is empty": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS", ""),
+    "above 0 seconds and finite, got nan": ("frames", "--results", "r.json", "--memory", "nan"),
+    "needs finite 0 <= start < end": ("frames", "--results", "r.json", "--end", "inf"),
+    "clip.json is also --gt": ("frames", "--report", "r.html", "--gt", "clip.json", "--results", "clip.json"),
+    "words.txt is also --vocabulary": ("frames", "--vocabulary", "words.txt", "--results", "./words.txt"),
+    "frames is also the folder of the input": ("frames/*.png", "--output", "frames"),
+    "linked is also the folder of the input": ("linked/0.png", "frames/1.png", "--output", "linked"),
+    "./frames is also the folder of the input": ("linked/0.png", "linked/1.png", "--output", "./frames"),
+    "holds frames already (000003.jpg)": ("frames", "--output", "old"),
+    "no camera 97": ("97", "--results", "r.json"),
+    "known: .cocovid.json, .json, .txt, .csv": ("frames", "--results", "r.json", "--results", "r.xml"),
+    "r.json is also --results": ("frames", "--results", "r.json", "--results", "./r.json"),
+    "device 'toaster'": ("frames", "--results", "r.json", "--device", "toaster"),
+    "device 'cuda:77' is not here": ("frames", "--results", "r.json", "--device", "cuda:77"),
+    "none.txt: no such file": ("frames", "--results", "r.json", "--vocabulary", "none.txt"),
+    "vocabulary text.mp4 is empty": ("frames", "--results", "r.json", "--vocabulary", "text.mp4"),
+    "report.pdf: unknown ending": ("frames", "--report", "report.pdf"),
+    "none.json": ("frames", "--report", "r.html", "--gt", "none.json"),
+    "length of trails must be above 0": ("frames", "--output", "o", "--trails", "-1"),
+    "score threshold must be in [0, 1]": ("frames", "--results", "r.json", "--score-threshold", "30"),
 }
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_errors_come_before_the_model_is_built(config_file, folder, tmp_path, capsys, monkeypatch, message):
-    (tmp_path / "text.mp4").write_text("not a video")
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("# not a video")
+    (tmp_path / "clip.json").write_text("{}")
+    (tmp_path / "words.txt").write_text("disc")
+    for name in ("empty", "linked", "old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "000003.jpg").write_text("a frame of another run")
+    for name in ("0.png", "1.png"):
+        (tmp_path / "linked" / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert run(config_file, "--input", *BAD[message]) == 2
     assert message in capsys.readouterr().err
     assert BlobTracker.built == 0
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--weights", "--config-file"])
+def test_the_files_of_the_model_are_not_written_over(config_file, folder, tmp_path, capsys, option):
+    # endings of results, as people may choose them
+    file = tmp_path / "model.json"
+    file.write_bytes(config_file.read_bytes() if option == "--config-file" else b"weights")
+    before = file.read_bytes()
+    assert run(config_file, "--input", folder, "--results", file, option, file) == 2
+    assert f"model.json is also {option}" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"just some words", "a config is a mapping of keys to values"),
+        (b"- a\n- b", "a config is a mapping of keys to values"),
+        (b"", "a config is a mapping of keys to values"),
+        (b"MODEL:\n  WEIGHTS: \xff\xfe", "can't decode byte 0xff"),
+        (b"MODEL: \x00", "special characters are not allowed"),
+    ],
+)
+def test_files_that_are_no_configs(folder, tmp_path, capsys, content, message):
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content)
+    assert run(file, "--input", folder, "--results", tmp_path / "r.json") == 2
+    error = capsys.readouterr().err
+    assert f"{file}: " in error and message in error
 
 
 def test_missing_weights_and_config_are_told(config_file, folder, tmp_path, capsys):
@@ -270,4 +331,110 @@ def test_missing_weights_and_config_are_told(config_file, folder, tmp_path, caps
 def test_nothing_to_write_is_a_usage_error(config_file, folder, capsys):
     with pytest.raises(SystemExit):
         run(config_file, "--input", folder)
-    assert "give --output, --results, or both" in capsys.readouterr().err
+    assert "give --output, --results, --report, or several" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(config_file, "--input", folder, "--results", "r.json", "--gt", "gt.json")
+    assert "give --report too" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(config_file, "--input", folder, "--output", "o", "--labels", "id,size")
+    assert "'id,size': labels are made of id, name, score" in capsys.readouterr().err
+
+
+def test_all_outputs_of_a_run_at_once(config_file, video, tmp_path, capsys):
+    files = [tmp_path / name for name in ("r.json", "r.cocovid.json", "r.txt", "r.csv")]
+    results = [argument for file in files for argument in ("--results", file)]
+    outputs = ["--output", tmp_path / "out.mp4", "--report", tmp_path / "r.html"]
+    assert run(config_file, "--input", video, *results, *outputs, "--no-labels") == 0
+    printed = capsys.readouterr().out
+    for file in (*files, tmp_path / "out.mp4", tmp_path / "r.html"):
+        assert file.stat().st_size and f"{file} (12 frames)" in printed
+    shares = printed.split("time: ")[1].splitlines()[0].split(", ")
+    assert {share.rsplit(" ", 1)[0] for share in shares} >= {"decoding", "scaling", "heads", "drawing", "writing"}
+    assert 97 <= sum(int(share.rsplit(" ", 1)[1].rstrip("%")) for share in shares) <= 103
+
+
+def test_a_video_of_variable_frame_rate_and_its_times(config_file, video, tmp_path):
+    set_durations(video, [0.1] * 6 + [0.4] * 6)
+    outputs = ["--output", tmp_path / "out.mp4", "--results", tmp_path / "r.csv"]
+    assert run(config_file, "--input", video, *outputs) == 0
+    assert count(tmp_path / "out.mp4") == 12
+    with open(tmp_path / "r.csv", newline="") as file:
+        times = sorted({float(row["time"]) for row in csv.DictReader(file)})
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0, 1.4, 1.8, 2.2, 2.6], abs=1e-3)
+
+
+def test_an_upright_video_gives_boxes_in_the_picture_as_shown(config_file, video, tmp_path):
+    turn_right(video)
+    outputs = ["--output", tmp_path / "out.avi", "--results", tmp_path / "r.json"]
+    assert run(config_file, "--input", video, *outputs) == 0
+    with open_frames(tmp_path / "out.avi") as frames:
+        assert {frame.image.shape for frame in frames} == {(SIZE[0], SIZE[1], 3)}
+    first = [result["bbox"] for result in json.loads((tmp_path / "r.json").read_text()) if result["image_id"] == 0]
+    x, y = corner(0, 0)
+    # turned clockwise: what was y counts from the right, what was x from the top
+    assert any(box == pytest.approx([SIZE[1] - y - 12, x, 12, 16], abs=2) for box in first)
+
+
+def test_a_full_disk_ends_the_run_and_leaves_what_was_done(config_file, folder, tmp_path, capsys):
+    files = ["--results", tmp_path / "r.json", "--results", tmp_path / "r.csv"]
+    with no_file_above(2600):
+        code = run(config_file, "--input", folder, *files)
+    assert code == 2
+    done = {result["image_id"] for result in json.loads((tmp_path / "r.json").read_text())}
+    assert 0 < len(done) < 12 and done == set(range(len(done)))
+    printed = capsys.readouterr()
+    assert f"File too large: the file holds the {len(done)} frames before" in printed.err
+    assert f"r.json ({len(done)} frames)" in printed.out and f"r.csv ({len(done)} frames)" in printed.out
+    assert {path.name for path in tmp_path.iterdir()} == {"frames", "r.json", "r.csv"}
+
+
+def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path, capsys):
+    BlobTracker.fail_at = 5
+    assert run(config_file, "--input", folder, "--results", tmp_path / "r.json") == 2
+    printed = capsys.readouterr()
+    assert "demo.py: error: CUDA out of memory" in printed.err and "r.json (5 frames)" in printed.out
+    assert {result["image_id"] for result in json.loads((tmp_path / "r.json").read_text())} == set(range(5))
+
+
+def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folder, tmp_path, capsys):
+    (tmp_path / "out.mp4").write_text("old")
+    # the encoder doesn't report that its file ends here; the check of the finished one does
+    with no_file_above(2500):
+        code = run(config_file, "--input", folder, "--output", tmp_path / "out.mp4", "--results", tmp_path / "r.txt")
+    printed = capsys.readouterr()
+    assert code == 2 and "of 12 frames; is the disk full?" in printed.err
+    assert (tmp_path / "out.mp4").read_text() == "old"
+    assert "output:" not in printed.out and "r.txt (12 frames)" in printed.out
+
+
+def test_a_lost_track_is_remembered_for_a_second(config_file, folder, tmp_path):
+    names = [folder / "0.png", *[tmp_path / "empty.png"] * 15, folder / "1.png"]
+    cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    # away for 15 frames: longer than the 10 of the preset
+    arguments = ["--fps", 20, "--results", tmp_path / "r.csv", "--input", *names]
+    for choice, tracks in (([], 3), (["--memory", 0.5], 6)):
+        assert run(config_file, *choice, *arguments) == 0
+        with open(tmp_path / "r.csv", newline="") as file:
+            assert len({row["track_id"] for row in csv.DictReader(file)}) == tracks
+
+
+def test_the_progress_bar_counts_the_boxes_shown(config_file, folder, tmp_path, capsys):
+    assert run(config_file, "--input", folder, "--results", tmp_path / "r.json") == 0
+    assert "boxes=3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice, told", [((), True), (("--labels", "id,score"), False)])
+def test_letters_that_can_not_be_drawn_are_told_once(config_file, tmp_path, capsys, choice, told):
+    (tmp_path / "words.txt").write_text("disc\nétoile\nMünze\n")
+    arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "o.avi", *choice]
+    # told at the start of a run, so one that goes no further shows it; the stand-in has no tower to name with
+    assert run(config_file, "--input", tmp_path / "gone.mp4", *arguments) == 2
+    assert capsys.readouterr().err.count("'étoile' (2 such words): what is drawn has a ?") == told
+
+
+def test_the_zoo_is_known_by_name(tmp_path):
+    clip = make_video(tmp_path / "v.avi", 2)
+    arguments = ["--input", clip, "--results", tmp_path / "r.json", "--max-side", 64, "--device", "cpu"]
+    assert run("quick/shapes_ow_effowt.yaml", *arguments) == 0
+    assert isinstance(json.loads((tmp_path / "r.json").read_text()), list)
+

@@ -3,28 +3,38 @@
 
     python tools/benchmark.py --config-file configs/EffOWT/effowt_vit_l14.yaml --size 1024 1024 --json OUT
 
-Training memory is the sum of weights, gradients, AdamW's state, and what autograd saved (by hooks on saved tensors; on a GPU the
-allocator's peak is written beside it). Weights are random, images noise.
+Training is in the config's precision (SOLVER.AMP), inference in TEST.PRECISION and without association. Training memory is
+the sum of weights, gradients, AdamW's state, and what autograd saved (by hooks on saved tensors).
+Beside it stand the process's peak resident memory, each strategy in a process of its own, and on a GPU the allocator's
+peak. Weights are random, images noise. The table is Markdown; ratios are to ``full``.
 """
 
 import argparse
-import gc
+import datetime
 import json
+import multiprocessing
+import os
+import platform
+import resource
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import detectron2
+import open_clip
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 
-from effowt_d2.analysis import count_saved_bytes, made_up_batch
+import effowt_d2
+from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
+from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast
 
 STRATEGIES = ("full", "zero_shot", "side")
-HEADS = ("RPN", "cascade heads", "ReID", "other")
 GIB = 2**30
 
 
@@ -32,6 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE")
+    add("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="ratios need full among them")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"))
     add("--batch", type=int, default=1, help="images")
     add("--views", type=int, choices=(1, 2), default=2, help="2: each image with its reference view, as in training")
@@ -39,7 +50,11 @@ def parse_args() -> argparse.Namespace:
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--json", metavar="OUT")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
-    return parser.parse_args()
+    args = parser.parse_args()
+    for name in ("batch", "runs"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
+    return args
 
 
 def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
@@ -47,97 +62,155 @@ def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
     cfg = cfg.clone()
     cfg.MODEL.DEVICE, cfg.MODEL.TRANSFER.STRATEGY = device, strategy
     cfg.MODEL.VLM.WEIGHTS, cfg.MODEL.VLM.ALLOW_RANDOM = "", True
+    if strategy == "full":
+        cfg.MODEL.VLM.PRECISION = "float32"
     torch.manual_seed(0)
     return build_model(cfg)
 
 
 def measure(cfg: CfgNode, strategy: str, args: argparse.Namespace) -> dict:
-    """All figures of one strategy: bytes and seconds."""
+    """All figures of one strategy: bytes and seconds. Best in a new process, whose memory has no past."""
+    on_gpu = args.device.startswith("cuda")
     model = build(cfg, strategy, args.device).train()
     optimizer = build_optimizer(cfg, model)
+    if on_gpu:
+        torch.cuda.set_device(args.device)
+    precision = Precision(torch.device(args.device).type, cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else None)
     batch = made_up_batch(args.batch, tuple(args.size))
     if args.views == 1:
         batch = [{k: v for k, v in sample.items() if k != "reference"} for sample in batch]
-    saved = count_saved_bytes(model, batch)
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    memory = {
-        "weights": sum(p.numel() * p.element_size() for p in model.parameters()),
-        "gradients": trained,
-        "optimizer": 2 * trained,
-        "saved by backbone": sum(v for k, v in saved.items() if not k.startswith(HEADS)),
-        "saved by heads": sum(v for k, v in saved.items() if k.startswith(HEADS)),
-    }
-    figures = {"trained parameters": trained // 4, "memory": memory, "saved": saved}
-    if args.device.startswith("cuda"):
+    # this also warms up: on a CPU a step of a large model takes minutes
+    with precision.autocast():
+        saved = count_saved_bytes(model, batch)
+    figures = {"trained parameters": sum(p.numel() for p in model.parameters() if p.requires_grad)}
+    figures["memory"] = training_memory(cfg, model, saved)
+    figures["saved"] = saved
+    if on_gpu:
+        step(cfg, model, optimizer, precision, batch)
         torch.cuda.reset_peak_memory_stats()
-    figures["step seconds"] = fastest(lambda: step(model, optimizer, batch), args)
-    if args.device.startswith("cuda"):
+    figures["step seconds"] = fastest(lambda: step(cfg, model, optimizer, precision, batch), args)
+    if on_gpu:
         figures["allocator peak"] = torch.cuda.max_memory_allocated()
+    # Linux counts it in KiB
+    figures["resident peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     model.eval()
+    optimizer.zero_grad()
     frame = [{k: v for k, v in batch[0].items() if k in ("image", "height", "width")}]
-    with torch.no_grad():
+    cfg.MODEL.DEVICE = args.device
+    with torch.inference_mode(), inference_autocast(cfg):
+        model(frame)
         figures["inference seconds"] = fastest(lambda: model(frame), args)
     return figures
 
 
-def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: list) -> None:
-    with EventStorage():
-        losses = model(batch)
+def step(cfg: CfgNode, model: torch.nn.Module, optimizer, precision: Precision, batch: list) -> None:
+    """As in training (``StepTrainer``), without its report."""
     optimizer.zero_grad()
-    sum(losses.values()).backward()
-    optimizer.step()
+    with EventStorage(), precision.autocast():
+        losses = model(batch)
+    precision.scaler.scale(sum(losses.values())).backward()
+    precision.scaler.unscale_(optimizer)
+    clip_gradients(optimizer, cfg.SOLVER.CLIP_GRADIENTS)
+    precision.scaler.step(optimizer)
+    precision.scaler.update()
 
 
 def fastest(run, args: argparse.Namespace) -> float:
-    """Seconds of the fastest run after one that warms up."""
+    """Seconds of the fastest run."""
     times = []
-    for _ in range(args.runs + 1):
+    for _ in range(args.runs):
+        if args.device.startswith("cuda"):
+            torch.cuda.synchronize()
         start = time.perf_counter()
         run()
         if args.device.startswith("cuda"):
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return min(times)
+
+
+def summary(figures: dict) -> dict:
+    """The figures that are compared between strategies, by title."""
+    memory = figures["memory"]
+    total = sum(memory.values())
+    found = {f"{title} GiB": value / GIB for title, value in memory.items()}
+    found["total GiB"] = total / GIB
+    found["total without saved by heads GiB"] = (total - memory["saved by heads"]) / GIB
+    if "allocator peak" in figures:
+        found["allocator peak GiB"] = figures["allocator peak"] / GIB
+    found["resident peak GiB"] = figures["resident peak"] / GIB
+    found["step s"], found["inference s"] = figures["step seconds"], figures["inference seconds"]
+    return found
+
+
+def ratios_to_full(figures: dict) -> dict:
+    """By strategy and title; nothing where ``full`` was not measured, or is 0."""
+    if "full" not in figures:
+        return {}
+    full = summary(figures["full"])
+    return {
+        name: {title: value / full[title] for title, value in summary(f).items() if full[title]}
+        for name, f in figures.items()
+    }
 
 
 def table(figures: dict) -> str:
     """A line per strategy, with ratios to ``full`` in brackets."""
-    full = figures["full"]
-    rows = []
+    ratios = ratios_to_full(figures)
+    rows, titles = [], []
     for name, f in figures.items():
-        total, of = (sum(x["memory"].values()) for x in (f, full))
-        bare, bare_of = (sum(v for k, v in x["memory"].items() if k != "saved by heads") for x in (f, full))
-        cells = [f"{f['memory'][key] / GIB:.2f}" for key in full["memory"]]
-        rows.append(
-            [name, *cells, _ratio(total, of, GIB), _ratio(bare, bare_of, GIB)]
-            + [_ratio(f[key], full[key], 1) for key in ("step seconds", "inference seconds")]
-        )
-    titles = [*full["memory"], "total", "total without saved by heads"]
-    head = ["strategy", *(f"{title} GiB" for title in titles), "step s", "inference s"]
-    return tabulate(rows, head, tablefmt="pipe")
+        titles = list(summary(f))
+        of = ratios.get(name, {})
+        cells = [f"{v:.2f}" + (f" ({of[title]:.2f})" if title in of else "") for title, v in summary(f).items()]
+        rows.append([name, *cells])
+    return tabulate(rows, ["strategy", *titles], tablefmt="pipe", disable_numparse=True)
 
 
-def _ratio(value: float, of: float, unit: float) -> str:
-    return f"{value / unit:.2f} ({value / of:.2f})"
+def about(args: argparse.Namespace, cfg: CfgNode) -> dict:
+    """Machine, versions and date."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else None,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "detectron2": detectron2.__version__,
+        "open_clip": open_clip.__version__,
+        "effowt_d2": effowt_d2.__version__,
+        "training precision": cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else "float32",
+        **vars(args),
+    }
 
 
 def main() -> int:
     args = parse_args()
+    figures = {}
     try:
         cfg = make_config(args.config_file, args.opts)
-        figures = {}
-        for strategy in STRATEGIES:
-            figures[strategy] = measure(cfg, strategy, args)
-            gc.collect()
+        for strategy in args.strategies:
+            # unlike multiprocessing's own pool, this one tells when its process was killed, as for want of memory
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                figures[strategy] = pool.submit(measure, cfg, strategy, args).result()
             print(f"{strategy}: step {figures[strategy]['step seconds']:.2f} s", file=sys.stderr, flush=True)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"benchmark.py: error: {error}")
+    facts = about(args, cfg)
+    print(
+        f"{facts['gpu'] or facts['cpu']}, {facts['threads']} thread(s), torch {facts['torch']}, "
+        f"{facts['training precision']}, {facts['date']}\n"
+    )
     print(table(figures))
-    overhead = figures["side"]["inference seconds"] / figures["zero_shot"]["inference seconds"] - 1
-    print(f"\nside network's inference over zero_shot's: {overhead:+.1%}")
+    if {"side", "zero_shot"} <= figures.keys():
+        overhead = figures["side"]["inference seconds"] / figures["zero_shot"]["inference seconds"] - 1
+        print(f"\nside network's inference over zero_shot's: {overhead:+.1%}")
     if args.json:
-        about = {"torch": torch.__version__, "threads": torch.get_num_threads(), **vars(args)}
-        Path(args.json).write_text(json.dumps({"about": about, "figures": figures}, indent=1, default=str) + "\n")
+        report = {"about": facts, "figures": figures, "ratios to full": ratios_to_full(figures)}
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 

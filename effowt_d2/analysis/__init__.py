@@ -3,6 +3,7 @@
 from .flops import count_flops
 from .parameters import PartCount, count_parameters, model_parts, ratios
 from .saved_bytes import count_saved_bytes, made_up_batch
+from .training_memory import training_memory
 
 __all__ = [
     "PartCount",
@@ -12,4 +13,5 @@ __all__ = [
     "model_parts",
     "ratios",
     "count_saved_bytes",
+    "training_memory",
 ]

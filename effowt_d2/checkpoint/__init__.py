@@ -1,6 +1,6 @@
 """Checkpoints that hold what was trained, written in one piece and read without running code from them."""
 
 from .checkpointer import EffOWTCheckpointer
-from .files import CheckpointError, UnreadableCheckpointError
+from .files import CheckpointError, DiskFullError, UnreadableCheckpointError
 
-__all__ = ["CheckpointError", "EffOWTCheckpointer", "UnreadableCheckpointError"]
+__all__ = ["CheckpointError", "DiskFullError", "EffOWTCheckpointer", "UnreadableCheckpointError"]

@@ -1,10 +1,12 @@
 """The checkpointer of Detectron2, with files that are small, complete and safe to read."""
 
+import itertools
 import os
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
@@ -67,6 +69,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         self.config = config
         self.unsafe_pickle = unsafe_pickle
         self._file = ""
+        self._unusable: Set[str] = set()
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``save_dir/name.pth`` and tag it as the newest; other processes than the main one do nothing.
@@ -87,8 +90,17 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         data = {key: plain(value, key) for key, value in data.items()}
         file = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", file)
+        self._keep_unusable(file)
         write_atomically(file, lambda stream: torch.save(data, stream))
         self.tag_last_checkpoint(f"{name}.pth")
+
+    def _keep_unusable(self, file: str) -> None:
+        """Only what a resuming run passed over; a file that is written anew as such is replaced."""
+        if file in self._unusable and os.path.exists(file):
+            kept = _unused_name(f"{file}.unusable")
+            os.rename(file, kept)
+            self.logger.warning("The unusable %s is kept as %s", file, kept)
+        self._unusable.discard(file)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Note which file is the newest."""
@@ -128,7 +140,9 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
     def resume_or_load(self, path: str, *, resume: bool = True) -> Dict[str, Any]:
         """Continue from the newest checkpoint in ``save_dir``, or load ``path`` without checkpointables.
 
-        A damaged newest checkpoint is reported, and the newest good one before it is taken.
+        A damaged newest checkpoint is reported, and the newest good one before it is taken. The damaged file stays;
+        when ``save`` comes to its name again, it is renamed to NAME.pth.unusable. Another number of processes than
+        that of the run before is reported too.
 
         Args:
             path: what to load if there is nothing to resume.
@@ -144,14 +158,28 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             return self.load(path, checkpointables=[])
         newest = self.get_checkpoint_file()
         try:
-            return self.load(newest)
+            loaded = self.load(newest)
         except (UnreadableCheckpointError, FileNotFoundError) as error:
             self.logger.warning("The newest checkpoint can't be used: %s", error)
+            self._unusable.add(newest)
             older = sorted(self._iterations(newest))
             if not older:
                 raise UnreadableCheckpointError(f"{error}; there is no other checkpoint in {self.save_dir}") from error
-        self.logger.warning("Going back to %s, after iteration %d", older[-1][1], older[-1][0])
-        return self.load(older[-1][1])
+            self.logger.warning("Going back to %s, after iteration %d", older[-1][1], older[-1][0])
+            loaded = self.load(older[-1][1])
+        if self.checkpointables:
+            self._tell_processes(loaded.get(HEADER, {}))
+        return loaded
+
+    def _tell_processes(self, header: Mapping[str, Any]) -> None:
+        before, now = header.get("processes"), comm.get_world_size()
+        if before not in (None, now):
+            self.logger.warning(
+                "The checkpoint was written by a run of %d processes, this one has %d. The batches stay the same, but "
+                "what is drawn at random in a step is another, so the end will not be the same to the bit",
+                before,
+                now,
+            )
 
     def _iterations(self, newest: str) -> Iterator[Tuple[int, str]]:
         """The iteration at which each other good checkpoint of a training run was written, and its file."""
@@ -162,6 +190,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
                 data = read_tensors(file, unsafe_pickle=self.unsafe_pickle)
             except CheckpointError as error:
                 self.logger.warning("Passed over: %s", error)
+                self._unusable.add(file)
                 continue
             if isinstance(data, dict) and HEADER in data and "iteration" in data:
                 yield data["iteration"], file
@@ -183,3 +212,8 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         # they are not in the file on purpose
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]
         return incompatible
+
+
+def _unused_name(file: str) -> str:
+    names = itertools.chain([file], (f"{file}.{number}" for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))

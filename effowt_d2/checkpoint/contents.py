@@ -8,6 +8,7 @@ from typing import Any, Dict, List
 import detectron2
 import numpy as np
 import torch
+from detectron2.utils import comm
 from torch import Tensor, nn
 
 from effowt_d2.modeling.backbone.tower import Tower
@@ -51,10 +52,12 @@ def trained_state(model: nn.Module) -> "OrderedDict[str, Tensor]":
 
 
 def make_header(model: nn.Module, config: str) -> Dict[str, Any]:
-    """The header: format, config, versions, and name and hash of each tower by its place in the model."""
+    """The header: format, config, number of processes, versions, and name and hash of each tower by its place in the
+    model."""
     return {
         "format": FORMAT,
         "config": config,
+        "processes": comm.get_world_size(),
         "towers": _describe(model),
         "versions": {
             "effowt_d2": __version__,

@@ -13,6 +13,7 @@ from .training_records import load_training_records
 from .training_sampler import TrainingBatches
 from .video_sampler import VideoBatches
 from .views import seeded
+from .worker_watch import WorkerWatch
 
 __all__ = ["TrainLoader", "build_train_loader", "build_video_test_loader", "load_frame_records"]
 
@@ -47,30 +48,33 @@ class TrainLoader:
 
 
 class _SeededDataset(Dataset):
-    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int):
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int, num_workers: int):
         self.records = records
         self.mapper = mapper
         self.seed = seed
+        self.watch = WorkerWatch(records, num_workers)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, place: tuple[int, int]) -> dict:
         position, index = place
-        with seeded((self.seed, position)):
+        with self.watch.at(index), seeded((self.seed, position)):
             return self.mapper(self.records[index])
 
 
 class _MappedDataset(Dataset):
-    def __init__(self, records: Dataset, mapper: Callable[[dict], dict]):
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], num_workers: int):
         self.records = records
         self.mapper = mapper
+        self.watch = WorkerWatch(records, num_workers)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict:
-        return self.mapper(self.records[index])
+        with self.watch.at(index):
+            return self.mapper(self.records[index])
 
 
 def _as_list(batch: list) -> list:
@@ -102,8 +106,9 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed)
-    return TrainLoader(dataset=dataset, batches=batches, num_workers=cfg.DATALOADER.NUM_WORKERS)
+    num_workers = cfg.DATALOADER.NUM_WORKERS
+    dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
+    return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers)
 
 
 def load_frame_records(dataset_name: str) -> list[list[dict]]:
@@ -162,5 +167,6 @@ def build_video_test_loader(
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
-    dataset = _MappedDataset(DatasetFromList(records, copy=False), mapper or FrameMapper(cfg))
-    return DataLoader(dataset, batch_sampler=batches, num_workers=cfg.DATALOADER.NUM_WORKERS, collate_fn=_as_list)
+    num_workers = cfg.DATALOADER.NUM_WORKERS
+    dataset = _MappedDataset(DatasetFromList(records, copy=False), mapper or FrameMapper(cfg), num_workers)
+    return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_as_list)

@@ -3,16 +3,20 @@
 from .checks import check_config
 from .configs import make_config
 from .evaluators import build_evaluator
-from .launch import launch
+from .failures import FAILURES, explained_failures
+from .launch import check_launch, launch
 from .optimizer import build_optimizer
 from .setup import setup_run
 from .trainer import OpenWorldTrainer
 
 __all__ = [
+    "FAILURES",
     "OpenWorldTrainer",
     "build_evaluator",
     "build_optimizer",
     "check_config",
+    "check_launch",
+    "explained_failures",
     "launch",
     "make_config",
     "setup_run",

@@ -12,28 +12,31 @@ from effowt_d2.modeling.backbone.strategy import strategy_class
 from effowt_d2.modeling.backbone.tower_builder import find_weights
 
 from .evaluators import build_evaluator
-from .launch import check_processes
+from .launch import check_processes, started_by_torchrun
 
 __all__ = ["check_config", "check_test_datasets"]
 
 
-def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int) -> None:
+def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machines: int = 1) -> None:
     """Check names and places of a config, without loading anything.
 
     Args:
         cfg: the whole config.
         eval_only: no training follows, so the training datasets do not matter.
-        num_processes: on this machine.
+        num_processes: on this machine; under torchrun neither this nor the next is used.
+        num_machines: with that many processes each.
 
     Raises:
-        ValueError: a dataset is not registered, or there is none; more processes than GPUs; an unknown tower or
-            strategy, or a tower without weights.
+        ValueError: a dataset is not registered, or there is none; more processes than GPUs, or a number of them
+            that cannot share a batch; an unknown tower or strategy, or a tower without weights.
         FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
     """
-    check_processes(num_processes, cfg.MODEL.DEVICE)
+    check_processes(num_processes, cfg.MODEL.DEVICE, num_machines)
     if eval_only and not cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: --eval-only has nothing to evaluate on")
+    if not eval_only and not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: there is nothing to train on")
     registered = DatasetCatalog.list()
     for name in (*cfg.DATASETS.TEST, *(() if eval_only else cfg.DATASETS.TRAIN)):
         if name not in registered:
@@ -45,14 +48,28 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int) -> None:
     if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
         strategy_class(cfg)
         find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
+    if not eval_only:
+        world_size = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else num_processes * num_machines
+        _check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size, cfg.SOLVER.REFERENCE_WORLD_SIZE)
     _check_writable(cfg.OUTPUT_DIR)
+
+
+def _check_batch(batch_size: int, world_size: int, reference: int) -> None:
+    sharing = reference or world_size  # with a reference, the batch grows and shrinks with the processes
+    if batch_size < 1 or batch_size % sharing:
+        whose = "processes" if sharing == world_size else "processes (SOLVER.REFERENCE_WORLD_SIZE)"
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {batch_size}, which {sharing} {whose} cannot share equally; "
+            f"it can be {sharing}, {2 * sharing}, {3 * sharing}, ..."
+        )
 
 
 def _check_writable(folder: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # a full disk has room for an empty file
+            file.write(bytes(4096))
     except OSError as error:
         raise PermissionError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error
 
@@ -65,5 +82,10 @@ def check_test_datasets(cfg: CfgNode) -> None:
         FileNotFoundError, ValueError: names what is missing or wrong.
     """
     for name in cfg.DATASETS.TEST:
-        load_frame_records(name)
+        videos = [frames for frames in load_frame_records(name) if "video_id" in frames[0]]
+        if cfg.TRACKER.MEMORY_SECONDS is not None and not all("frame_rate" in frames[0] for frames in videos):
+            raise ValueError(
+                f"TRACKER.MEMORY_SECONDS is {cfg.TRACKER.MEMORY_SECONDS}, but dataset '{name}' doesn't tell the frame "
+                "rate of its videos (see docs/tracking.md); set TRACKER.MEMORY_FRAMES instead"
+            )
         build_evaluator(cfg, name)

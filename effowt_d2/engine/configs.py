@@ -20,7 +20,8 @@ def make_config(file: str, options: Sequence[str]) -> CfgNode:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown key, a value of the wrong type, or a key without a value; the text names it.
+        ValueError: the file is no mapping of keys or no UTF-8 text, or an unknown key, a value of the wrong type, or a
+            key without a value; the text names it.
     """
     cfg = get_cfg()
     add_effowt_config(cfg)
@@ -31,6 +32,9 @@ def make_config(file: str, options: Sequence[str]) -> CfgNode:
             cfg.merge_from_file(file)
         except (KeyError, AssertionError, ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{file}: {_text(error)}") from error
+        except (AttributeError, TypeError) as error:
+            # what Detectron2 stumbles over where it expects mappings
+            raise ValueError(f"{file}: a config is a mapping of keys to values, this one or its base is not") from error
     try:
         cfg.merge_from_list(list(options))
     except (KeyError, AssertionError, ValueError) as error:
@@ -39,4 +43,5 @@ def make_config(file: str, options: Sequence[str]) -> CfgNode:
 
 
 def _text(error: Exception) -> str:
-    return str(error.args[0]) if error.args else str(error)
+    # a KeyError quotes its text; the first argument of others may be a part of theirs only
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

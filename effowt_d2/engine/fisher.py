@@ -63,6 +63,7 @@ def _probe(cfg: CfgNode, tower: nn.Module) -> nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.TRANSFER.STRATEGY = "full"
+    cfg.MODEL.VLM.PRECISION = "float32"
     probe = build_model(cfg).train()
     probe.backbone.tower.load_state_dict(tower.state_dict())
     return probe

@@ -8,11 +8,11 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
-from effowt_d2.compat import make_grad_scaler
+from effowt_d2.modeling.backbone.tower_speed import PRECISIONS
 
-__all__ = ["Precision", "StepTrainer", "clip_gradients"]
+__all__ = ["Precision", "StepTrainer", "clip_gradients", "inference_autocast"]
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES = {name: dtype for name, dtype in PRECISIONS.items() if name != "float32"}
 
 
 class Precision:
@@ -31,11 +31,26 @@ class Precision:
             raise ValueError(f"SOLVER.AMP.DTYPE is '{dtype}'; it can be {' or '.join(_DTYPES)}")
         self.device = device
         self.dtype = _DTYPES.get(dtype)
-        self.scaler = make_grad_scaler(device, enabled=self.dtype is torch.float16)
+        self.scaler = torch.amp.GradScaler(device, enabled=self.dtype is torch.float16)
 
     def autocast(self) -> torch.autocast:
         """The context that the model's forward pass runs in."""
         return torch.autocast(self.device, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+
+
+def inference_autocast(cfg: CfgNode) -> torch.autocast:
+    """The context that a model is evaluated in, with the number format of ``TEST.PRECISION`` on ``MODEL.DEVICE``.
+
+    Boxes, scores and embeddings come out as float32, and tracks are associated in float32.
+
+    Raises:
+        ValueError: there is no such precision.
+    """
+    name = cfg.TEST.PRECISION
+    if name not in PRECISIONS:
+        raise ValueError(f"TEST.PRECISION is '{name}'; it can be float32, {' or '.join(_DTYPES)}")
+    dtype = _DTYPES.get(name)
+    return torch.autocast(torch.device(cfg.MODEL.DEVICE).type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 class StepTrainer(SimpleTrainer):
@@ -70,11 +85,12 @@ class StepTrainer(SimpleTrainer):
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
+        # first, so that the gradients of the step before are not in memory beside all activations
+        self.optimizer.zero_grad()
         with self.precision.autocast():
             losses = self.model(batch)
         total = sum(losses.values())
         self._check_finite(total, losses, batch)
-        self.optimizer.zero_grad()
         self.precision.scaler.scale(total).backward()
         self._write_metrics(losses, data_time)
         self.precision.scaler.unscale_(self.optimizer)

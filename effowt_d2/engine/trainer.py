@@ -1,15 +1,18 @@
 """The trainer: Detectron2's default one, on two-view batches, resumable to the bit, and on CPUs too."""
 
 import logging
+import os
 import weakref
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,11 +21,13 @@ from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import TrainLoader
 
 from .checks import check_test_datasets
+from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
+from .failures import cut_half_line
 from .fisher import prune_by_fisher
 from .optimizer import build_optimizer
 from .parameter_report import count_parameters, format_parameters
-from .step import Precision, StepTrainer
+from .step import Precision, StepTrainer, inference_autocast
 
 __all__ = ["OpenWorldTrainer"]
 
@@ -35,6 +40,10 @@ class OpenWorldTrainer(DefaultTrainer):
     Args:
         cfg: the config; with ``SEED`` 0 or more, a run on the same machine can be repeated and resumed to the
             bit on a CPU.
+
+    Attributes:
+        average: moving average of the trained parameters, which evaluation and checkpoints use; None without
+            ``SOLVER.EMA.DECAY``.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -48,6 +57,7 @@ class OpenWorldTrainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         logger.info(format_parameters(count_parameters(model)))
         device = next(model.parameters()).device.type
+        self.average = ParameterAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.DECAY else None
         model = _distributed(model, device)
         self._trainer = StepTrainer(
             model,
@@ -57,38 +67,95 @@ class OpenWorldTrainer(DefaultTrainer):
             clip=cfg.SOLVER.CLIP_GRADIENTS,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = EffOWTCheckpointer(
-            model,
-            cfg.OUTPUT_DIR,
-            config=cfg.dump(),
-            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
-            trainer=weakref.proxy(self),
-        )
+        self.checkpointer = self._build_checkpointer(cfg, model)
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
+    def _build_checkpointer(self, cfg: CfgNode, model: nn.Module) -> EffOWTCheckpointer:
+        arguments = {
+            "config": cfg.dump(),
+            "unsafe_pickle": cfg.MODEL.UNSAFE_PICKLE,
+            "trainer": weakref.proxy(self),
+        }
+        if self.average is None:
+            return EffOWTCheckpointer(model, cfg.OUTPUT_DIR, **arguments)
+        return AveragingCheckpointer(model, cfg.OUTPUT_DIR, average=self.average, **arguments)
+
     def build_hooks(self) -> list[HookBase | None]:
-        """Detectron2's hooks, and before them the one that makes every step's randomness its own."""
+        """Detectron2's hooks, evaluating the averaged weights, and before them the one that makes every step's
+        randomness its own."""
         seed = [StepSeed(self.cfg.SEED)] if self.cfg.SEED >= 0 else []
-        return seed + super().build_hooks()
+        evaluation = hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
+        return seed + [evaluation if isinstance(h, hooks.EvalHook) else h for h in super().build_hooks()]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Detectron2's writers, of which one goes on with the file of a run before."""
+        cut_half_line(os.path.join(self.cfg.OUTPUT_DIR, "metrics.json"))
+        return super().build_writers()
+
+    def _evaluate(self) -> dict:
+        with self.averaged():
+            self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results
+
+    def averaged(self) -> AbstractContextManager:
+        """Within, the model holds the averaged weights, if there is an average."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def run_step(self) -> None:
+        super().run_step()
+        if self.average is not None:
+            self.average.update()
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on from the last checkpoint in ``OUTPUT_DIR``, or begin with ``MODEL.WEIGHTS``.
 
         Args:
             resume: whether to go on, where there is a checkpoint.
+
+        Raises:
+            ValueError: the processes begin at different iterations, as machines that don't share the folder do.
         """
         super().resume_or_load(resume)
+        starts = comm.all_gather(self.start_iter)
+        if len(set(starts)) > 1:
+            raise ValueError(
+                f"the processes would begin at the iterations {starts} (in their order): OUTPUT_DIR "
+                f"{self.cfg.OUTPUT_DIR} must be one folder that all machines share"
+            )
+        if self.average is not None and not self.start_iter:
+            self.average.restart()
         if isinstance(self.data_loader, TrainLoader):
             self.data_loader.batches.start = self.start_iter
 
+    def train(self) -> dict | None:
+        """Train to the end, evaluate, and leave ``model_final.pth``."""
+        if 0 < self.max_iter <= self.start_iter:
+            # the run before ended between its last step and its last file, or that file was damaged
+            self.checkpointer.save("model_final", iteration=self.start_iter - 1)
+        return super().train()
+
     def state_dict(self) -> dict:
         # stated here, as Detectron2 v0.6 leaves the optimizer out
-        return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict()}
+        state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict()}
+        return state if self.average is None else {**state, "average": self.average.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """Go on from a checkpoint whose model has been loaded.
+
+        Training always goes on from the weights as trained. One written without an average starts it there.
+        """
+        average = state_dict.get("average")
+        if average is None and self.average is not None:
+            logger.info("the checkpoint holds no average (SOLVER.EMA): it starts from the checkpoint's weights")
+            self.average.restart()
+        elif average is not None and self.average is not None:
+            self.average.load_state_dict(average)
+        elif average is not None:
+            logger.info("SOLVER.EMA.DECAY is 0: the checkpoint's average is dropped, its weights as trained go on")
+            restore_parameters(self.checkpointer.model, average)
         TrainerBase.load_state_dict(self, state_dict)
         self._trainer.load_state_dict(state_dict["_trainer"])
 
@@ -111,6 +178,19 @@ class OpenWorldTrainer(DefaultTrainer):
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """See :func:`effowt_d2.engine.evaluators.build_evaluator`."""
         return build_evaluator(cfg, dataset_name)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None) -> dict:
+        """Evaluate a model as it is on every ``DATASETS.TEST``, in ``TEST.PRECISION``.
+
+        Args:
+            evaluators: one per dataset, in place of :meth:`build_evaluator`'s.
+
+        Returns:
+            Metrics by task, below the dataset's name if there are several.
+        """
+        with inference_autocast(cfg):
+            return super().test(cfg, model, evaluators)
 
 
 class StepSeed(HookBase):

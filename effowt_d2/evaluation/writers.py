@@ -91,7 +91,9 @@ def _atomic(path: Union[str, os.PathLike]) -> Iterator[TextIO]:
         with open(temporary, "w", encoding="utf-8") as file:
             yield file
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # a full disk does not say which file it has no room for
         raise

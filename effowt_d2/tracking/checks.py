@@ -1,11 +1,19 @@
 """Refuse what the tracker can't work with, naming it, before any state has changed."""
 
+import math
 import operator
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_choice", "check_count", "check_detections", "check_frame_index", "check_fraction"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_detections",
+    "check_duration",
+    "check_frame_index",
+    "check_fraction",
+]
 
 
 def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
@@ -20,6 +28,13 @@ def check_count(name: str, value: int, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ValueError(f"tracker setting {name} must be an integer of at least {low}, got {value!r}")
     return value
+
+
+def check_duration(name: str, value: float) -> float:
+    """Return ``value`` as a float above 0, or raise ValueError naming the setting."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"tracker setting {name} must be a number of seconds above 0, got {value!r}")
+    return float(value)
 
 
 def check_choice(name: str, value: str, choices) -> str:

@@ -11,6 +11,7 @@ _TAO = dict(
     keep_score=1e-4,
     match_score=0.5,
     memory_frames=10,
+    memory_seconds=None,
     momentum=0.8,
     history=1,
     backdrop_frames=0,

@@ -28,6 +28,7 @@ class Tracker:
         keep_score: detections at or below this score are dropped.
         match_score: a detection continues a track above this similarity.
         memory_frames: a track unseen for more frames than this is forgotten.
+        memory_seconds: the same in seconds, in place of ``memory_frames``; :meth:`reset` must tell the frame rate.
         momentum: weight of the new embedding in a track's embedding, at least 0.01.
         backdrop_frames: unassigned detections compete with the tracks for this many frames; 0: never.
         distractor_score: detections scored below this leave if they overlap a better one.
@@ -62,11 +63,16 @@ class Tracker:
         appearance: str = "bisoftmax_cosine",
         history: int = 1,
         max_overlap: float = 1.0,
+        memory_seconds: float | None = None,
     ) -> None:
         self.init_score = checks.check_fraction("init_score", init_score)
         self.keep_score = checks.check_fraction("keep_score", keep_score)
         self.match_score = checks.check_fraction("match_score", match_score)
-        self.memory_frames = checks.check_count("memory_frames", memory_frames, 1)
+        self.memory_frames: int | None = checks.check_count("memory_frames", memory_frames, 1)
+        self.memory_seconds = memory_seconds
+        if memory_seconds is not None:
+            self.memory_seconds = checks.check_duration("memory_seconds", memory_seconds)
+            self.memory_frames = None
         self.backdrop_frames = checks.check_count("backdrop_frames", backdrop_frames, 0)
         self.distractor_score = checks.check_fraction("distractor_score", distractor_score)
         self.distractor_iou = checks.check_fraction("distractor_iou", distractor_iou)
@@ -92,7 +98,7 @@ class Tracker:
         Raises:
             ValueError: unknown preset, bad value, or no preset and a key left None.
         """
-        settings = get_preset(node.PRESET) if node.PRESET else {}
+        settings = get_preset(node.PRESET) if node.PRESET else {"memory_seconds": None}
         keys = [key for key in node if key != "PRESET"]
         settings.update({key.lower(): node[key] for key in keys if node[key] is not None})
         missing = [key for key in keys if key.lower() not in settings]
@@ -104,11 +110,18 @@ class Tracker:
         """Tracks in memory."""
         return len(self._tracks)
 
-    def reset(self) -> None:
-        """Forget every track, as before the first frame of a video. Ids go on, unique over videos."""
+    def reset(self, frame_rate: float | None = None) -> None:
+        """Forget every track, as before the first frame of a video. Ids go on, unique over videos.
+
+        Args:
+            frame_rate: processed frames per second of the video that follows, which ``memory_seconds`` counts by.
+        """
         self._tracks.clear()
         self._backdrops.clear()
         self._last_frame = None
+        if self.memory_seconds is not None:
+            # a track is remembered for one frame at least, or none would ever go on
+            self.memory_frames = max(1, round(self.memory_seconds * frame_rate)) if frame_rate else None
 
     def update(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> Tensor:
         """Give each detection of the next frame a track id.
@@ -125,8 +138,14 @@ class Tracker:
 
         Raises:
             ValueError: shapes that do not fit, a value that is not finite, an inverted box, or a frame_index
-                that does not increase. The tracker is as before then.
+                that does not increase. The tracker is as before then. Or ``memory_seconds`` is set and
+                :meth:`reset` was not told the frame rate.
         """
+        if self.memory_frames is None:
+            raise ValueError(
+                f"TRACKER.MEMORY_SECONDS is {self.memory_seconds:g}, but the frame rate of this video is not known: "
+                "its frames need a frame_rate (see docs/tracking.md), or set TRACKER.MEMORY_FRAMES instead"
+            )
         frame_index = checks.check_frame_index(frame_index, self._last_frame)
         # inference mode in here: memory filled under a caller's inference mode must stay writable outside it
         with torch.inference_mode():

@@ -1,14 +1,17 @@
 """Reading frames, drawing tracks into them, and writing videos and results."""
 
-from .draw import Trails, draw_tracks, track_color
-from .results import FrameTracks, open_results
-from .video_io import Frame, FrameReader, open_frames
+from .draw import LABEL_FIELDS, Trails, draw_tracks, track_color
+from .frame_tracks import FrameTracks
+from .results import open_results
+from .video_io import Frame, FrameReader, FrameSource, open_frames
 from .video_writer import open_writer
 
 __all__ = [
     "Frame",
     "FrameReader",
+    "FrameSource",
     "FrameTracks",
+    "LABEL_FIELDS",
     "Trails",
     "draw_tracks",
     "open_frames",

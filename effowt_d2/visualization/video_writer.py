@@ -1,6 +1,9 @@
 """Write frames to a video file or to a folder. Frames are BGR uint8 arrays (H, W, 3)."""
 
+import errno
 import os
+import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -22,6 +25,10 @@ VIDEO_CODECS = {
 
 # libvpx aborts the process on frames of a few pixels
 _SMALLEST_SIDE = 16
+
+# bytes that must be free on the disk: an encoder doesn't report failed writes, and without room for its index at the
+# end a file of many formats can't be read at all
+_RESERVE = 16 << 20
 
 
 class VideoWriter:
@@ -52,7 +59,16 @@ class VideoWriter:
         self._first = self._size = (0, 0)
 
     def write(self, image: np.ndarray, index: int) -> None:
-        """Append a frame; ``index`` is not used, a video has no gaps."""
+        """Append a frame; ``index`` is not used, a video has no gaps.
+
+        Raises:
+            OSError: the disk is nearly full. What was written so far becomes a whole file on ``close``.
+        """
+        free = shutil.disk_usage(self.path.parent).free
+        if free < _RESERVE:
+            kept = f"the video ends after {self.frames} frames"
+            raise OSError(errno.ENOSPC, f"only {free >> 20} MiB left on the disk, {_RESERVE >> 20} are needed; {kept}",
+                          str(self.path))
         if self._writer is None:
             height, width = image.shape[:2]
             self._first = (width, height)
@@ -76,7 +92,7 @@ class VideoWriter:
         found = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) if check.isOpened() else 0
         check.release()
         if found < 0.99 * self.frames - 1:
-            raise OSError(f"{self._partial} holds {found} of {self.frames} frames; is the disk full?")
+            raise OSError(f"{self._partial} holds {max(0, found)} of {self.frames} frames; is the disk full?")
         os.replace(self._partial, self.path)
 
     def __enter__(self) -> "VideoWriter":
@@ -93,21 +109,33 @@ class FolderWriter:
         path: the folder, made if it's missing.
 
     Raises:
+        FileExistsError: it holds frames already; those of two runs would be mixed.
         OSError: no files can be written there.
     """
 
     def __init__(self, path: Path) -> None:
         check_folder(path)
+        old = next((name for name in os.listdir(path) if re.fullmatch(r"\d{6,}\.jpg", name)), None)
+        if old:
+            raise FileExistsError(f"output folder {path} holds frames already ({old}): give another, or empty it")
         self.path, self.frames = path, 0
 
     def write(self, image: np.ndarray, index: int) -> None:
-        """Write one frame as ``<index>.jpg``."""
+        """Write one frame as ``<index>.jpg``.
+
+        Raises:
+            OSError: the disk is full; no part of the frame is left then.
+        """
         encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         if not encoded:
             raise ValueError(f"frame {index} of shape {image.shape} can't be written as a JPEG")
         path = self.path / f"{index:06d}.jpg"
         partial = partial_name(path)
-        partial.write_bytes(data.tobytes())
+        try:
+            partial.write_bytes(data.tobytes())
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from error
         os.replace(partial, path)
         self.frames += 1
 
@@ -126,7 +154,7 @@ def open_writer(path: str | Path, fps: float) -> VideoWriter | FolderWriter:
 
     Raises:
         ValueError: unknown ending.
-        OSError: nothing can be written there.
+        OSError: nothing can be written there, or the folder holds frames already.
     """
     path = Path(path)
     if path.is_dir() or not path.suffix:

@@ -1,9 +1,7 @@
 """Files are there whole or not at all, and a run goes on from the newest good one."""
 
-import contextlib
 import multiprocessing
 import os
-import resource
 import signal
 
 import pytest
@@ -11,21 +9,7 @@ import torch
 from effowt_d2.checkpoint import EffOWTCheckpointer, UnreadableCheckpointError
 from effowt_d2.checkpoint.files import write_atomically
 
-
-@contextlib.contextmanager
-def little_space():
-    """Within it no file may grow beyond 2 kB; the system reports that as it reports a full disk, to the writer.
-
-    Not a fixture: pytest writes to its own output, maybe a longer file, before fixtures end.
-    """
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+from full_disk import no_file_above
 
 
 def contents(folder):
@@ -36,7 +20,7 @@ def test_a_full_disk_is_told_and_changes_nothing(make_small, tmp_path):
     (tmp_path / "model.pth").write_bytes(b"old")
     (tmp_path / "last_checkpoint").write_text("older.pth")
     before = contents(tmp_path)
-    with little_space(), pytest.raises(OSError, match="model.pth could not be written: File too large"):
+    with no_file_above(2048), pytest.raises(OSError, match="model.pth could not be written: File too large"):
         EffOWTCheckpointer(make_small(), str(tmp_path)).save("model")
     assert contents(tmp_path) == before
 

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from effowt_d2 import add_effowt_config
 from effowt_d2.data import load_tao_format, register_tao_format
 from effowt_d2.data.datasets.tao_ow import register_all_tao_ow
+from effowt_d2.engine.checks import check_test_datasets
 
 NAMES = ("tao_ow_train", "tao_ow_val", "tao_ow_test", "davis_tao")
 DAVIS = Path(__file__).parents[2].parent / "shared" / "data" / "davis_tao"
@@ -44,6 +47,18 @@ def test_records_by_video_and_time(tmp_path):
     del document["annotations"]
     json_file.write_text(json.dumps(document))
     assert len(load_tao_format(json_file, root)) == 3
+
+
+def test_frame_rates_where_the_file_or_the_caller_tells_them(tmp_path):
+    document = small_set()
+    json_file, root = write(tmp_path, document)
+    assert all("frame_rate" not in record for record in load_tao_format(json_file, root))
+    assert {record["frame_rate"] for record in load_tao_format(json_file, root, frame_rate=1.0)} == {1.0}
+    # 30 frames a second are counted, every 30th is listed
+    document["videos"][0]["fps"] = 30
+    json_file.write_text(json.dumps(document))
+    rates = [record.get("frame_rate") for record in load_tao_format(json_file, root)]
+    assert rates == [1.0, 1.0, None]
 
 
 @pytest.mark.parametrize("document, word", [
@@ -107,3 +122,23 @@ def test_real_davis_frames_are_there(catalogs):
     records = DatasetCatalog.get("davis_tao")
     assert len(records) == 191 and len({record["video_id"] for record in records}) == 10
     assert all(Path(record["file_name"]).is_file() for record in records)
+
+
+@pytest.mark.parametrize("rate", [None, 2.0])
+def test_memory_in_seconds_needs_datasets_that_tell_their_rate(tmp_path, rate):
+    json_file, root = write(tmp_path, small_set())
+    register_tao_format("own_videos", json_file, root, frame_rate=rate)
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    cfg.DATASETS.TEST, cfg.OUTPUT_DIR = ("own_videos",), str(tmp_path)
+    try:
+        check_test_datasets(cfg)
+        cfg.TRACKER.MEMORY_SECONDS = 3.0
+        if rate is None:
+            with pytest.raises(ValueError, match="MEMORY_SECONDS is 3.0, but dataset 'own_videos' doesn't tell"):
+                check_test_datasets(cfg)
+        else:
+            check_test_datasets(cfg)
+    finally:
+        DatasetCatalog.remove("own_videos")
+        MetadataCatalog.remove("own_videos")

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
 from detectron2.structures import Boxes, Instances
 from tiny_detector import objects
 
@@ -198,3 +199,26 @@ def test_views_without_objects_or_proposals():
 def test_bad_settings_of_the_sampler(changes, words):
     with pytest.raises(ValueError, match=words):
         make_sampler(**changes)
+
+
+def one_of_two_processes(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", world_size=2, rank=rank)
+    pair = pairs_of_a_batch()[rank]
+    losses = make_loss()([pair])
+    sum(losses.values()).backward()
+    losses = {name: value.item() for name, value in losses.items()}
+    torch.save({"losses": losses, "gradient": pair.keys.grad}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_have_the_mean_of_one(tmp_path):
+    # 4 keys with a positive in one process and 1 in the other: the mean of their means would be another number
+    torch.multiprocessing.spawn(one_of_two_processes, args=(str(tmp_path),), nprocs=2)
+    pairs = pairs_of_a_batch()
+    losses = make_loss()(pairs)
+    sum(losses.values()).backward()
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, value in losses.items():
+        assert sum(rank["losses"][name] for rank in ranks) / 2 == pytest.approx(value.item(), rel=1e-6)
+    for pair, rank in zip(pairs, ranks):
+        torch.testing.assert_close(rank["gradient"] / 2, pair.keys.grad)

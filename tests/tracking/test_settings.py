@@ -47,6 +47,7 @@ def test_the_table_of_the_specification():
     [
         ("init_score", 0.3),
         ("memory_frames", 4),
+        ("memory_seconds", 1.5),
         ("assignment", "greedy"),
         ("cosine_floor", -0.5),
         ("match_score", 1),
@@ -106,6 +107,9 @@ def test_no_preset_needs_every_key(cfg):
         ("match_score", True),
         ("memory_frames", 0),
         ("memory_frames", 2.5),
+        ("memory_seconds", 0),
+        ("memory_seconds", float("inf")),
+        ("memory_seconds", "long"),
         ("momentum", 0.0),
         ("momentum", -0.1),
         ("history", 0),
@@ -162,6 +166,27 @@ def test_frame_index_must_increase(index):
     with pytest.raises(ValueError, match=f"got {index} after 5"):
         tracker.update(*detections(), index)
     assert tracker.update(*detections(), 6).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("rate, frames", [(10, 25), (30, 75), (1, 2), (0.1, 1)])
+def test_seconds_of_memory_become_frames_by_the_rate(rate, frames):
+    for gap, remembered in ((frames, True), (frames + 1, False)):
+        tracker = Tracker(**dict(PRESETS["tao"], memory_seconds=2.5))
+        tracker.reset(rate)
+        assert tracker.memory_frames == frames
+        tracker.update(*detections(), 0)
+        assert (tracker.update(*detections(), gap).tolist() == [0, 1]) == remembered
+
+
+def test_seconds_of_memory_need_a_rate_and_frames_of_memory_do_not():
+    tracker = Tracker(**dict(PRESETS["tao"], memory_seconds=2.5))
+    for reset in (lambda: None, tracker.reset, lambda: (tracker.reset(30), tracker.reset())):
+        reset()
+        with pytest.raises(ValueError, match="MEMORY_SECONDS is 2.5, but the frame rate of this video is not known"):
+            tracker.update(*detections(), 0)
+    plain = Tracker(**PRESETS["tao"])
+    plain.reset(30)
+    assert plain.memory_frames == 10
 
 
 def test_frame_index_must_be_an_integer():

@@ -81,8 +81,28 @@ def test_labels_are_drawn_and_stay_in_the_frame():
     assert corner[:, :95].any()  # pushed left to have room
 
 
+@pytest.mark.parametrize("track_id", range(12))
+def test_labels_are_readable_on_their_plate(track_id):
+    frame = canvas(size=(300, 90))
+    draw_tracks(frame, np.array([[10.0, 40, 290, 80]]), np.array([track_id]), labels=["mmmmmmmmm"])
+    plate = frame[22:36, 14:60].reshape(-1, 3) @ np.array([0.114, 0.587, 0.299])
+    assert plate.max() - plate.min() > 80
+
+
+def test_fields_choose_what_a_label_tells():
+    def draw(**choice):
+        return draw_tracks(canvas(size=(300, 90)), BOX, np.array([8]), np.array([0.5]), ["ball"], **choice)
+
+    def labels(frame):
+        return int((frame[:38] != 0).any(axis=0).any(axis=1).sum())
+
+    widths = [labels(draw(fields=fields)) for fields in ((), ("id",), ("id", "name"), ("id", "name", "score"))]
+    assert widths[0] == 0 and widths == sorted(set(widths))
+    assert (draw(fields=("score", "name", "id")) == draw()).all()
+
+
 def test_trails_follow_forget_and_are_drawn():
-    trails = Trails(length=3)
+    trails = Trails(seconds=3)
     boxes = np.array([[0.0, 0, 10, 10], [50, 50, 60, 60]])
     for index in range(5):
         paths = trails.update(np.array([5, 6]), boxes + 10 * index, index)
@@ -92,11 +112,17 @@ def test_trails_follow_forget_and_are_drawn():
     np.testing.assert_array_equal(again[5], [[5, 5]])
     assert len(trails._points) == 1  # what's gone is forgotten
     frame = draw_tracks(canvas(), BOX, np.array([5]), trails={5: np.array([[5.0, 5.0], [5.0, 60.0]])})
-    assert tuple(frame[30, 5].tolist()) == track_color(5)
+    assert frame[30, 5].tolist() == pytest.approx(track_color(5), abs=40)  # its edges are smooth
+
+
+def test_trails_go_by_time_and_not_by_frames():
+    trails, point = Trails(seconds=0.5), np.array([[0.0, 0, 10, 10]])
+    lengths = [len(trails.update(np.array([1]), point, time)[1]) for time in (0.0, 0.1, 0.2, 0.65, 0.75, 5.0)]
+    assert lengths == [1, 2, 3, 2, 2, 1]
 
 
 def test_a_trail_has_a_length():
-    with pytest.raises(ValueError, match="at least 1 frame, got 0"):
+    with pytest.raises(ValueError, match="above 0 seconds, got 0"):
         Trails(0)
 
 

@@ -1,12 +1,16 @@
 """Readers: every source, what is chosen from it, and what is wrong with it."""
 
 import os
+import time
 
 import cv2
 import numpy as np
 import pytest
 from effowt_d2.visualization import open_frames
+from effowt_d2.visualization.video_reader import VideoReader
 
+from made_mkv import hide_frame, set_times
+from made_mp4 import set_durations, turn_right
 from made_videos import make_folder, make_frame, make_video, number_of
 
 
@@ -64,6 +68,91 @@ def test_sizes_of_videos(tmp_path, size):
 def test_sizes_of_images(tmp_path, size):
     with open_frames(make_folder(tmp_path / "f", 2, size)) as frames:
         assert [frame.image.shape for frame in frames] == [(size[1], size[0], 3)] * 2
+
+
+def test_times_of_a_variable_frame_rate_are_those_of_the_container(tmp_path):
+    durations = [0.1] * 6 + [0.4] * 6
+    path = set_durations(make_video(tmp_path / "v.mp4", 12, codec="mp4v"), durations)
+    times = np.cumsum([0, *durations[:-1]])
+    with open_frames(path) as frames:
+        assert frames.fps == pytest.approx(12 / 3.0)
+        read = [(frame.index, number_of(frame.image), frame.time) for frame in frames]
+        assert frames.skipped == 0
+    assert [(index, number) for index, number, _ in read] == [(n, n) for n in range(12)]
+    assert [time for _, _, time in read] == pytest.approx(times.tolist(), abs=1e-3)
+    # a range is one of times: at a mean of 4 frames a second it would be frames 2 to 5
+    with open_frames(path, start=0.5, end=1.4) as frames:
+        assert [frame.index for frame in frames] == [5, 6, 7]
+
+
+@pytest.mark.parametrize("ending, codec", [("mkv", "mp4v"), ("webm", "VP80")])
+def test_a_container_without_a_count_is_counted(tmp_path, ending, codec):
+    times = [0.0, 0.03, 0.1, 0.5, 0.6, 0.63, 1.3, 1.8, 2.2, 2.9, 3.0, 3.3]
+    path = set_times(make_video(tmp_path / f"v.{ending}", 12, codec=codec), times, rate=30)
+    nominal = cv2.VideoCapture(str(path))
+    assert (nominal.get(cv2.CAP_PROP_FPS), nominal.get(cv2.CAP_PROP_FRAME_COUNT)) == (30, 100)
+    with open_frames(path) as frames:
+        assert frames.fps == pytest.approx(11 / 3.3) and frames.length == 12
+        read = [(number_of(frame.image), frame.time) for frame in frames]
+        assert frames.skipped == 0
+    assert read == [(number, pytest.approx(moment, abs=1e-3)) for number, moment in enumerate(times)]
+
+
+def test_packets_without_a_picture_are_no_loss(tmp_path):
+    path = hide_frame(make_video(tmp_path / "v.webm", 12, codec="VP80"), 5)
+    with open_frames(path) as frames:
+        assert len(list(frames)) == 11
+        assert frames.skipped == 0 and frames.fps == 10
+
+
+@pytest.mark.parametrize("ending, codec", [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "mp4v")])
+@pytest.mark.parametrize("fps", [29.97, 24.0])
+def test_times_of_a_constant_frame_rate(tmp_path, ending, codec, fps):
+    path = make_video(tmp_path / f"v.{ending}", 15, fps=fps, codec=codec)
+    with open_frames(path, start=5 / fps, end=11 / fps) as frames:
+        read = [(frame.index, frame.time) for frame in frames]
+        assert frames.fps == pytest.approx(fps, rel=1e-5)
+    assert [index for index, _ in read] == [5, 6, 7, 8, 9, 10]
+    assert [time for _, time in read] == pytest.approx([index / fps for index, _ in read], abs=1.1e-3)
+
+
+def test_a_turned_video_comes_as_it_is_shown(tmp_path):
+    path = tmp_path / "v.mp4"
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:, :16] = 255
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
+    for _ in range(3):
+        writer.write(picture)
+    writer.release()
+    with open_frames(turn_right(path)) as frames:
+        images = [frame.image for frame in frames]
+    assert [image.shape for image in images] == [(64, 48, 3)] * 3
+    # what was on the left is on top
+    assert images[0][:12].min() > 200 and images[0][20:].max() < 50
+
+
+@pytest.mark.parametrize("kind", ["list", "stack", "generator"])
+def test_arrays_are_a_source(kind):
+    arrays = [make_frame(number) for number in range(12)]
+    sources = {"list": arrays, "stack": np.stack(arrays), "generator": (array for array in arrays)}
+    with open_frames(sources[kind], stride=4, start=0.1, fps=10) as frames:
+        read = [(frame.index, number_of(frame.image), frame.name, frame.time) for frame in frames]
+        assert frames.length == (None if kind == "generator" else 3)
+    assert read == [(n, n, f"{n:06d}", pytest.approx(n / 10)) for n in (1, 5, 9)]
+
+
+BAD_ARRAYS = {
+    r"frame 1 has shape \(4, 5\) and type uint8, expected \(H, W, 3\)": np.zeros((4, 5), np.uint8),
+    r"type float64, expected \(H, W, 3\) uint8": np.zeros((4, 5, 3)),
+    r"shape \(0, 5, 3\)": np.zeros((0, 5, 3), np.uint8),
+    "frame 1 is a str": "frame.png",
+}
+
+
+@pytest.mark.parametrize("message", BAD_ARRAYS)
+def test_arrays_that_are_no_frames_are_told(message):
+    with open_frames([make_frame(0), BAD_ARRAYS[message]]) as frames, pytest.raises(ValueError, match=message):
+        list(frames)
 
 
 def test_fps_comes_from_the_video_and_from_the_option_for_images(tmp_path):
@@ -132,6 +221,27 @@ def test_a_video_cut_short_gives_what_is_there(tmp_path):
     assert read == list(range(len(read)))
 
 
+def test_a_matroska_video_cut_short_counts_what_is_there(tmp_path):
+    path = make_video(tmp_path / "v.mkv", 12, size=(320, 240), codec="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    read = numbers(path)
+    assert read == list(range(len(read))) and 2 <= len(read) < 12
+    with open_frames(path) as frames:
+        assert frames.length - len(list(frames)) == frames.skipped <= 1
+
+
+def test_a_corrupt_frame_in_matroska_is_skipped_and_counted(tmp_path):
+    path = make_video(tmp_path / "v.mkv", 12, size=(320, 240), codec="MJPG")
+    data = bytearray(path.read_bytes())
+    starts = [place for place in range(len(data)) if data[place : place + 3] == b"\xff\xd8\xff"]
+    assert len(starts) == 12
+    data[starts[4] : starts[4] + 300] = bytes(300)
+    path.write_bytes(data)
+    with open_frames(path) as frames:
+        assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+        assert frames.skipped == 1
+
+
 def test_what_can_not_be_opened(tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("this is not a video\n" * 100)
@@ -166,8 +276,8 @@ def test_a_video_without_frames(tmp_path):
     "choice, message",
     [
         (dict(stride=0), "stride must be at least 1, got 0"),
-        (dict(start=-1.0), "needs 0 <= start < end"),
-        (dict(start=2.0, end=1.0), "needs 0 <= start < end"),
+        (dict(start=-1.0), "0 <= start < end"),
+        (dict(start=2.0, end=1.0), "0 <= start < end"),
         (dict(start=5.0), "no frame from 5.0 s"),
         (dict(fps=0.0), "frames per second must be above 0"),
     ],
@@ -185,9 +295,11 @@ def test_an_unreadable_video(tmp_path):
         open_frames(path)
 
 
-def test_a_missing_webcam():
-    with pytest.raises(ValueError, match="webcam 97 can't be opened"):
-        open_frames("97")
+@pytest.mark.parametrize("source", ["97", 97])
+def test_a_missing_camera(source, capfd):
+    with pytest.raises(ValueError, match="^no camera 97$"):
+        open_frames(source)
+    assert capfd.readouterr().err == ""
 
 
 def test_numbers_in_names_sort_as_numbers(tmp_path):
@@ -195,3 +307,31 @@ def test_numbers_in_names_sort_as_numbers(tmp_path):
         cv2.imwrite(str(tmp_path / name), make_frame(0))
     with open_frames(tmp_path) as frames:
         assert [frame.name for frame in frames] == ["1", "a3", "b", "b2", "b10"]
+
+
+class _Live(VideoReader):
+    """A file read by the clock of a camera."""
+
+    def __init__(self, path) -> None:
+        super().__init__(path, stride=1, start=0.0, end=0.3)
+        self._live = True
+
+
+def test_the_clock_of_a_camera_starts_with_the_reading(tmp_path):
+    with _Live(make_video(tmp_path / "v.avi", 3)) as frames:
+        # a model is built
+        time.sleep(0.4)
+        times = [frame.time for frame in frames]
+    assert len(times) == 3 and 0 <= times[0] < 0.1
+
+
+def test_a_video_is_read_once(tmp_path):
+    path = make_video(tmp_path / "v.avi", 3)
+    with open_frames(path) as frames:
+        assert len(list(frames)) == 3
+        with pytest.raises(RuntimeError, match="v.avi was read or closed before; open it again"):
+            iter(frames)
+    closed = open_frames(path)
+    closed.close()
+    with pytest.raises(RuntimeError, match="v.avi was read or closed before"):
+        list(closed)

@@ -1,7 +1,10 @@
 """Writers: as many frames come out as went in, files appear whole, and what can't be written."""
 
 import csv
+import errno
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -9,7 +12,9 @@ import pytest
 from effowt_d2.visualization import FrameTracks, open_frames, open_results, open_writer
 from effowt_d2.visualization.results import RESULT_ENDINGS
 from effowt_d2.visualization.video_writer import VIDEO_CODECS
+from pycocotools.coco import COCO
 
+from full_disk import no_file_above
 from made_videos import make_frame, number_of
 
 
@@ -51,6 +56,15 @@ def test_folders_hold_a_file_per_frame_named_by_its_index(tmp_path, size):
     assert names == ["000000.jpg", "000005.jpg", "000010.jpg"]
     image = cv2.imread(str(tmp_path / "out" / "000005.jpg"))
     assert image.shape == (size[1], size[0], 3) and number_of(image) == 5
+
+
+def test_a_folder_with_the_frames_of_another_run_is_refused(tmp_path):
+    for name in ("notes.txt", "12.jpg", "cover.jpg"):
+        (tmp_path / name).write_text("not a frame of ours")
+    with open_writer(tmp_path, 10) as writer:
+        writer.write(make_frame(7), 7)
+    with pytest.raises(FileExistsError, match=r"holds frames already \(000007.jpg\): give another"):
+        open_writer(tmp_path, 10)
 
 
 def test_a_frame_of_another_size_is_fitted_into_the_video(tmp_path):
@@ -115,7 +129,7 @@ def test_a_video_whose_frames_are_lost_on_disk_is_not_passed_off_as_whole(tmp_pa
 def test_unknown_endings_name_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match=r"'.gif'; known: .mp4, .webm"):
         open_writer(tmp_path / "out.gif", 10)
-    with pytest.raises(ValueError, match=r"'.xml'; known: .json, .txt, .csv"):
+    with pytest.raises(ValueError, match=r"'.xml'; known: .cocovid.json, .json, .txt, .csv"):
         open_results(tmp_path / "out.xml")
     with pytest.raises(ValueError, match="above 0, got 0"):
         open_writer(tmp_path / "out.mp4", 0)
@@ -181,11 +195,132 @@ def test_csv(tmp_path):
     assert [float(rows[1][key]) for key in ("x", "y", "width", "height", "score")] == [30, 40, 0, 5, 0.5]
 
 
+def test_coco_vid_as_pycocotools_reads_it(tmp_path):
+    write_results(tmp_path / "clip.cocovid.json")
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.cocovid.json"]
+    coco = COCO(tmp_path / "clip.cocovid.json")
+    assert coco.dataset["videos"] == [dict(id=1, name="clip", height=48, width=64)]
+    images = coco.loadImgs([1, 6, 11])
+    place = [(image["frame_id"], image["video_id"], image["file_name"], image["time"]) for image in images]
+    assert place == [(0, 1, "f0", 0.0), (5, 1, "f5", 0.5), (10, 1, "f10", 1.0)]
+    assert [len(coco.getAnnIds(imgIds=image["id"])) for image in images] == [2, 0, 1]
+    first, second, third = coco.loadAnns([1, 2, 3])
+    assert (first["instance_id"], second["instance_id"], third["instance_id"]) == (8, 4, 8)
+    assert (second["bbox"], second["area"], second["score"]) == ([30, 40, 0, 5], 0, 0.5)
+    assert coco.loadCats(first["category_id"]) == [dict(id=1, name="object")]
+
+
+def test_names_are_written_where_there_are_some(tmp_path):
+    tracks = some_tracks(0)
+    tracks.names, tracks.name_scores = ["red, ball", ""], np.array([0.25, 0.0])
+    for ending in (".json", ".csv", ".cocovid.json"):
+        with open_results(tmp_path / f"r{ending}") as writer:
+            writer.write(tracks)
+    with open(tmp_path / "r.csv", newline="") as file:
+        rows = [(row["track_id"], row["label"], row["label_score"]) for row in csv.DictReader(file)]
+    assert rows == [("7", "red, ball", "0.25"), ("3", "", "")]
+    tao = json.loads((tmp_path / "r.json").read_text())
+    coco = json.loads((tmp_path / "r.cocovid.json").read_text())["annotations"]
+    for named, unnamed in (tao, coco):
+        assert (named["name"], named["name_score"]) == ("red, ball", 0.25) and "name" not in unnamed
+    assert tracks.above(0.6).names == ["red, ball"] and tracks.above(0.6).name_scores.tolist() == [0.25]
+
+
+@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+def test_results_on_a_full_disk_keep_the_frames_before(tmp_path, ending):
+    path = tmp_path / f"r{ending}"
+    with pytest.raises(OSError, match=r"holds the \d+ frames before.*r\.") as caught:
+        with open_results(path) as writer, no_file_above(5000):
+            for index in range(1000):
+                writer.write(some_tracks(index))
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == [path]
+    text = path.read_text()
+    if ending == ".json":
+        frames = {row["image_id"] for row in json.loads(text)}
+    elif ending == ".cocovid.json":
+        frames = {row["image_id"] - 1 for row in json.loads(text)["annotations"]}
+    else:
+        lines = text.splitlines()[ending == ".csv" :]
+        assert text.endswith("\n") and len({line.count(",") for line in lines}) == 1
+        frames = {int(line.split(",")[0]) - (ending == ".txt") for line in lines}
+    assert frames == set(range(writer.frames)) and writer.frames > 10
+    assert f"holds the {writer.frames} frames" in str(caught.value)
+
+
+def test_a_coco_vid_file_that_can_not_be_joined_says_where_its_parts_are(tmp_path):
+    with pytest.raises(OSError, match="its annotations are in .*, its images in ") as caught:
+        with open_results(tmp_path / "r.cocovid.json") as writer:
+            for index in range(10):
+                writer.write(some_tracks(index))
+            size = next(tmp_path.glob(".partial-*-r.cocovid.json")).stat().st_size
+            with no_file_above(size + 100):
+                writer.close()
+    parts = sorted(tmp_path.iterdir())
+    assert len(parts) == 2 and all(str(part) in str(caught.value) for part in parts)
+    assert len(json.loads(parts[1].read_text())["annotations"]) == 20
+
+
+def test_a_folder_on_a_full_disk_keeps_whole_pictures(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    with open_writer(tmp_path / "out", 10) as writer:
+        writer.write(picture[:16, :16], 0)
+        with no_file_above(2000), pytest.raises(OSError, match=r"File too large: .*out/000001\.jpg"):
+            writer.write(picture, 1)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["000000.jpg"]
+
+
+FILL = """
+import os, sys, cv2, numpy as np
+from effowt_d2.visualization import open_writer
+assert "effowt_d2.engine" not in sys.modules, "the engine is only for who asks for VideoTracker"
+rng = np.random.default_rng(0)
+for path in sys.argv[1:]:
+    try:
+        with open_writer(path, 10) as writer:
+            for index in range(1000):
+                writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8), index)
+    except OSError as error:
+        print(error)
+        capture, count = cv2.VideoCapture(path), 0
+        while capture.grab():
+            count += 1
+        print(writer.frames, count)
+        capture.release()
+    os.unlink(path)
+"""
+
+
+def test_a_video_on_a_full_disk_is_whole_up_to_there(tmp_path):
+    # a disk of its own, small enough to fill: a file system in memory, in a namespace of the child's
+    outputs = f"{tmp_path}/out.mp4 {tmp_path}/out.avi"
+    mount = f"mount -t tmpfs -o size=20m none {tmp_path} && exec {sys.executable} -c '{FILL}' {outputs}"
+    try:
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("unshare, which makes a file system for the test, is not installed")
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no file system can be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 4
+    for message, counts in (lines[:2], lines[2:]):
+        written, found = map(int, counts.split())
+        assert "only 15 MiB left on the disk, 16 are needed" in message and f"ends after {written} frames" in message
+        assert found == written > 10
+
+
 @pytest.mark.parametrize("ending", RESULT_ENDINGS)
 def test_frames_without_tracks_make_a_sound_file(tmp_path, ending):
     write_results(tmp_path / f"r{ending}", counts=(0, 0))
     text = (tmp_path / f"r{ending}").read_text()
-    assert json.loads(text) == [] if ending == ".json" else len(text.splitlines()) == (ending == ".csv")
+    if ending == ".cocovid.json":
+        document = json.loads(text)
+        assert document["annotations"] == [] and [image["id"] for image in document["images"]] == [1, 6]
+    elif ending == ".json":
+        assert json.loads(text) == []
+    else:
+        assert len(text.splitlines()) == (ending == ".csv")
 
 
 def test_tracks_above_a_score():

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .recompute import recomputed
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Optional[Tensor]) -> Tensor:
     """Scaled dot-product attention with a key mask.
@@ -59,20 +61,26 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-        """x (B, H, W, C), mask (B, H, W) or None -> (B, H, W, C)."""
+    def forward(self, x: Tensor, mask: Optional[Tensor] = None, *, norm: Optional[nn.Module] = None) -> Tensor:
+        """x (B, H, W, C), mask (B, H, W) or None -> (B, H, W, C). The norm, if there is one, comes first."""
         b, h, w, channels = x.shape
-        if not self.window or max(h, w) <= self.window:
-            key_mask = None if mask is None else mask.flatten(1)
-            return self._attend(x.flatten(1, 2), key_mask).reshape(b, h, w, channels)
-        if mask is None and (h % self.window or w % self.window):
+        window = 0 if max(h, w) <= self.window else self.window
+        if window and mask is None and (h % window or w % window):
             mask = x.new_ones((b, h, w), dtype=torch.bool)
-        key_mask = None if mask is None else partition(mask, self.window)
-        out = self._attend(partition(x, self.window), key_mask)
-        return unpartition(out, self.window, x.shape)
+        key_mask = None if mask is None else _tokens(mask, window)
+        out = self._attend(recomputed(self._project, x, norm, window), key_mask)
+        return unpartition(out, window, x.shape) if window else out.reshape(b, h, w, channels)
 
-    def _attend(self, x: Tensor, key_mask: Optional[Tensor]) -> Tensor:
-        n, length, channels = x.shape
-        q, k, v = self.qkv(x).reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+    def _project(self, x: Tensor, norm: Optional[nn.Module], window: int) -> Tensor:
+        return self.qkv(_tokens(x if norm is None else norm(x), window))
+
+    def _attend(self, qkv: Tensor, key_mask: Optional[Tensor]) -> Tensor:
+        n, length, _ = qkv.shape
+        q, k, v = qkv.reshape(n, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         out = attend(q, k, v, key_mask)
-        return self.proj(out.transpose(1, 2).reshape(n, length, channels))
+        return self.proj(out.transpose(1, 2).reshape(n, length, -1))
+
+
+def _tokens(x: Tensor, window: int) -> Tensor:
+    """(B, H, W, ...) -> (N, L, ...), by window or, if that is 0, by image."""
+    return partition(x, window) if window else x.flatten(1, 2)

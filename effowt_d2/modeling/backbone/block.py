@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .attention import WindowAttention
 from .masks import apply_mask
+from .recompute import recomputed
 from .sparse_interaction import SparseInteraction
 
 
@@ -58,9 +59,16 @@ class SideBlock(nn.Module):
         return isinstance(self.interaction, SparseInteraction)
 
     def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-        x = self._convolve(self.conv1, x, mask)
+        return self.interact(self.enter(x, mask), mask)
+
+    def enter(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """The first convolution."""
+        return self._convolve(self.conv1, x, mask)
+
+    def interact(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """All that follows it."""
         x = x.movedim(1, -1)
-        x = x + self.attn(self.norm1(x), mask)
+        x = x + self.attn(x, mask, norm=self.norm1)
         x = x + self.interaction(self.norm2(x), mask)
         return apply_mask(self._convolve(self.conv2, x.movedim(-1, 1), mask), mask)
 
@@ -83,6 +91,9 @@ class Stem(nn.Module):
         self.norm2 = ChannelNorm(channels)
 
     def forward(self, pixels: Tensor, mask2: Optional[Tensor], mask4: Optional[Tensor]) -> Tensor:
+        return recomputed(self._forward, pixels, mask2, mask4)
+
+    def _forward(self, pixels: Tensor, mask2: Optional[Tensor], mask4: Optional[Tensor]) -> Tensor:
         x = apply_mask(self.norm1(self.conv1(pixels)), mask2)
         return apply_mask(self.norm2(self.proj(self.conv2(x))), mask4)
 
@@ -96,4 +107,7 @@ class Transition(nn.Module):
         self.proj = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
-        return apply_mask(self.proj(self.conv(x)), mask)
+        return apply_mask(recomputed(self._reduce, x), mask)
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        return self.proj(self.conv(x))

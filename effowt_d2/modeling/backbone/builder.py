@@ -77,6 +77,8 @@ class EffOWTBackbone(Backbone):
             frozen=frozen,
             window=vlm.WINDOW,
             global_blocks=list(vlm.GLOBAL_BLOCKS),
+            precision=vlm.PRECISION,
+            compile_backend=vlm.COMPILE,
             drop_relative_positions=vlm.DROP_RELATIVE_POSITIONS,
             unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
         )
@@ -120,6 +122,8 @@ class EffOWTBackbone(Backbone):
         mask = valid_mask(image_sizes, canvas, STRIDE, x.device)
         taps = self.tower(pixels, mask, taps=numbers)
         levels = self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
+        # boxes are pooled in the number format of the maps, and bfloat16 places them to 4 pixels in 1024
+        levels = {name: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for name, x in levels.items()}
         # every second cell, as p6 is of p5: a view that costs nothing where nobody reads it
         levels["p7"] = levels["p6"][..., ::2, ::2]
         return levels

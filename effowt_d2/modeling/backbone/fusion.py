@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .block import ChannelNorm, depthwise
 from .masks import apply_mask, masked_resize
+from .recompute import recomputed
 
 FUSION_KINDS = ("weighted", "softmax", "mean", "last")
 EPS = 1e-4
@@ -53,6 +54,9 @@ class MultiScaleFusion(nn.Module):
 
     def forward(self, stages: Sequence[Tensor], masks: Sequence[Optional[Tensor]]) -> List[Tensor]:
         """Stage maps (B, s, H_k, W_k), fine to coarse, with their masks -> levels of the same sizes."""
+        return recomputed(self._fuse, masks, *stages)
+
+    def _fuse(self, masks: Sequence[Optional[Tensor]], *stages: Tensor) -> List[Tensor]:
         sizes = [s.shape[-2:] for s in stages]
         used = range(len(stages)) if self.kind != "last" else [len(stages) - 1]
         projected = [lateral(stages[k]) for lateral, k in zip(self.laterals, used)]

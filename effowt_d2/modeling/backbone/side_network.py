@@ -8,14 +8,13 @@ state before it. No gradient enters the tower.
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .block import DenseMLP, SideBlock, Stem, Transition
 from .fusion import MultiScaleFusion, add_coarse_levels
 from .gate import Gate
 from .masks import masked_resize, valid_mask
+from .recompute import recomputed
 from .side_layout import STRIDES, SideLayout
 from .sparse_interaction import SparseInteraction
 
@@ -32,15 +31,31 @@ class SideStage(nn.Module):
         self.gates = nn.ModuleList(gates)
         self.recompute = recompute
 
-    def forward(self, state: Tensor, taps: Sequence[Tensor], mask: Optional[Tensor]) -> Tensor:
-        """state (B, s, h, w), projected taps (B, s, h, w), mask (B, h, w) -> (B, s, h, w)."""
+    def forward(
+        self, state: Tensor, taps: Sequence[Tensor], mask: Optional[Tensor], tap_mask: Optional[Tensor]
+    ) -> Tensor:
+        """state (B, s, h, w), mask (B, h, w), projected taps (B, s, H/16, W/16) with their mask -> (B, s, h, w)."""
         for block, gate, tap in zip(self.blocks, self.gates, taps):
-            x = gate(tap, state)
-            if self.recompute and torch.is_grad_enabled():
-                state = checkpoint(block, x, mask, use_reentrant=False)
+            if self.recompute:
+                state = recomputed(self._step, block, gate, state, tap, mask, tap_mask)
             else:
-                state = block(x, mask)
+                state = self._step(block, gate, state, tap, mask, tap_mask)
         return state
+
+    def _step(self, block: SideBlock, gate: Gate, *maps: Optional[Tensor]) -> Tensor:
+        return block.interact(recomputed(self._enter, block, gate, *maps), maps[2])
+
+    @staticmethod
+    def _enter(
+        block: SideBlock,
+        gate: Gate,
+        state: Tensor,
+        tap: Tensor,
+        mask: Optional[Tensor],
+        tap_mask: Optional[Tensor],
+    ) -> Tensor:
+        # the tap on this grid is large where the stride is small, and quickly made of the tap at stride 16
+        return block.enter(gate(masked_resize(tap, tap_mask, state.shape[-2:]), state), mask)
 
 
 class SideNetwork(nn.Module):
@@ -141,20 +156,18 @@ class SideNetwork(nn.Module):
             if i:
                 before = results[-1] if self.layout.topology == "sequential" else states[-1]
                 states.append(self.transitions[i - 1](before, masks[STRIDES[i]]))
-            projected = self._project(i, taps, masks, states[i].shape[-2:])
-            results.append(stage(states[i], projected, masks[STRIDES[i]]))
+            results.append(stage(states[i], self._project(i, taps), masks[STRIDES[i]], masks[16]))
         levels = self.fusion(results, [masks[k] for k in STRIDES])
         return add_coarse_levels(dict(zip(("p2", "p3", "p4"), levels)))
 
-    def _project(self, stage: int, taps: Dict[int, Tensor], masks: dict, size: torch.Size) -> List[Tensor]:
-        """The stage's taps (B, s, h, w) on its grid: projected first, on the coarse grid, where it is cheap."""
+    def _project(self, stage: int, taps: Dict[int, Tensor]) -> List[Tensor]:
+        """The stage's taps (B, s, H/16, W/16): projected on the coarse grid, where it is cheap."""
         numbers = self.layout.stage_taps()
         first = sum(len(n) for n in numbers[:stage])
         projected = []
         for i, number in enumerate(numbers[stage]):
             projection = self.taps[self._projection_index(stage, first + i)]
-            x = projection(taps[number].movedim(1, -1)).movedim(-1, 1)
-            projected.append(masked_resize(x, masks[16], size))
+            projected.append(projection(taps[number].movedim(1, -1)).movedim(-1, 1))
         return projected
 
     def _num_projections(self) -> int:

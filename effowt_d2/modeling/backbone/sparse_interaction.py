@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .grid_mixers import PooledMixer, RandomMixer
 from .line_sheet import AXES
 from .mixers import CosineLineMixer, FixedMixer, RelativeLineMixer, StripMixer
+from .recompute import recomputed
 
 __all__ = ["SIM_KINDS", "SparseInteraction"]
 
@@ -110,5 +111,8 @@ class SparseInteraction(nn.Module):
             mixed = self.mixer.weighted_sum(x, mask, self.scale)
         else:
             mixed = torch.cat([x, *self.mixer(x, mask)], dim=-1)
-        y = self.linear(F.gelu(mixed))
+        y = recomputed(self._activate, mixed)
         return y if mask is None else y * mask.unsqueeze(-1)
+
+    def _activate(self, mixed: Tensor) -> Tensor:
+        return self.linear(F.gelu(mixed))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .block_weights import BlockVectors, BlockWeights
+from .tower_speed import check_backend, check_precision, compile_blocks
 from .tower_windows import in_windows, key_mask, window_blocks
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,12 @@ class Tower(nn.Module):
         frozen: no gradients, and always in eval mode.
         window: side in tokens of the windows that blocks run in; 0 runs all of them on the whole map.
         global_blocks: numbers of the blocks that do so even then; empty for every fourth, the last included.
+        precision: number format of weights and computation: float32, or bfloat16 or float16 for a frozen tower. The
+            weights stay as they were loaded until the first forward pass, for what is cut out of them.
+        compile_backend: of ``torch.compile`` for the blocks; empty for none.
 
     Raises:
-        ValueError: the window is negative, or a block does not exist.
+        ValueError: the window is negative, a block does not exist, or precision or backend are unknown or do not fit.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Tower(nn.Module):
         frozen: bool,
         window: int = 0,
         global_blocks: Sequence[int] = (),
+        precision: str = "float32",
+        compile_backend: str = "",
     ):
         super().__init__()
         self.trunk = trunk
@@ -70,6 +76,9 @@ class Tower(nn.Module):
         self.canvas = canvas
         self.frozen = frozen
         self.window = window
+        self.precision = check_precision(precision, frozen)
+        self.compile_backend = check_backend(compile_backend)
+        self._run_block = type(self)._block
         self._window_blocks = window_blocks(window, global_blocks, self.depth)
         self._cache: dict = {}
         self._hash: Optional[str] = None
@@ -77,6 +86,9 @@ class Tower(nn.Module):
         for parameter in trunk.parameters():
             parameter.requires_grad = not frozen and id(parameter) not in unused
         self.train(self.training)
+        if self.precision is not torch.float32 and next(trunk.parameters()).device.type != "meta":
+            # of the weights as they were loaded
+            self.weights_hash()
 
     # what a family tells of its trunk
 
@@ -140,7 +152,7 @@ class Tower(nn.Module):
         return super().train(mode and not self.frozen)
 
     def weights_hash(self) -> str:
-        """SHA-256 over the names, shapes and values of all tensors, in hex."""
+        """SHA-256 over the names, shapes and values of all tensors as they were loaded, in hex."""
         if self._hash is None or not self.frozen:
             digest = hashlib.sha256()
             for name, tensor in sorted(self.trunk.state_dict().items()):
@@ -160,18 +172,34 @@ class Tower(nn.Module):
             taps: numbers of the blocks whose output is asked for, in any order and repetition; all if left out.
 
         Returns:
-            For each tap a map (B, d, H/16, W/16) without the class token; a plain tensor if the tower is frozen.
+            For each tap a map (B, d, H/16, W/16) without the class token; a plain tensor if the tower is frozen. With
+            a ``precision`` of its own, the tower gives float32, or autocast's dtype within autocast.
 
         Raises:
             ValueError: a side is not a multiple of 16, or a tap is out of range.
+            RuntimeError: ``torch.compile`` does not work here.
         """
         taps = list(range(self.depth)) if taps is None else list(taps)
         self.check_taps(taps)
         if images.shape[-2] % STRIDE or images.shape[-1] % STRIDE:
             raise ValueError(f"the tower needs sides that are multiples of {STRIDE}, got {tuple(images.shape[-2:])}")
+        if self.compile_backend and self._run_block is type(self)._block:
+            self._run_block = compile_blocks(type(self)._block, self.compile_backend, images.device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            found = self._run(images, mask, set(taps))
+            if self.precision is torch.float32:
+                found = self._run(images, mask, set(taps))
+            else:
+                found = self._run_rounded(images, mask, set(taps))
         return [found[tap] for tap in taps]
+
+    def _run_rounded(self, images: Tensor, mask: Optional[Tensor], wanted: set) -> dict:
+        if next(self.parameters()).dtype is not self.precision:
+            with torch.inference_mode(False):
+                self.to(self.precision)
+        device = images.device.type
+        out = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        with torch.autocast(device, enabled=False):
+            return {tap: x.to(out) for tap, x in self._run(images.float(), mask, wanted).items()}
 
     def check_taps(self, taps: Sequence[int]) -> None:
         """Raise ValueError for a block number that does not exist."""
@@ -179,12 +207,15 @@ class Tower(nn.Module):
         if outside:
             raise ValueError(f"taps {outside} do not exist: {self.name} has the blocks 0 to {self.depth - 1}")
 
+    def _rounded(self, images: Tensor) -> Tensor:
+        return images if self.precision is torch.float32 else images.to(self.precision)
+
     def _run(self, images: Tensor, mask: Optional[Tensor], wanted: set) -> dict:
         grid = (images.shape[-2] // STRIDE, images.shape[-1] // STRIDE)
         if self.patch_size != STRIDE:
             size = [side * self.patch_size for side in grid]
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        x = self._embed(images)
+        x = self._embed(self._rounded(images))
         x = (x + self._crop(self._canvas_positions(images.device), grid).to(x.dtype)).flatten(2).transpose(1, 2)
         token = self._class_token().to(x.dtype).expand(len(x), -1, -1)
         x = self._normalize(torch.cat([token, x], dim=1))
@@ -192,7 +223,7 @@ class Tower(nn.Module):
         found = {}
         for number in range(max(wanted) + 1):
             windowed = number in self._window_blocks
-            run = partial(self._block, self.blocks[number], windowed=windowed)
+            run = partial(self._run_block, self, self.blocks[number], windowed=windowed)
             if windowed and max(grid) > self.window:
                 run = partial(run, grid=(self.window, self.window))
                 x = in_windows(run, x, mask, grid=grid, window=self.window, prefix=self.prefix)

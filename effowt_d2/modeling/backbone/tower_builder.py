@@ -16,6 +16,7 @@ from . import eva_weights
 from .tower import Tower
 from .tower_convnext import ConvNeXtTower
 from .tower_families import ClipViT, EvaViT
+from .tower_speed import check_backend, check_precision
 from .weight_files import load_clip_tower, read_weights
 
 FAMILIES = (ClipViT, EvaViT, ConvNeXtTower)
@@ -31,6 +32,8 @@ def build_tower(
     frozen: bool = True,
     window: int = 0,
     global_blocks: Sequence[int] = (),
+    precision: str = "float32",
+    compile_backend: str = "",
     drop_relative_positions: bool = False,
     unsafe_pickle: bool = False,
 ) -> Tower:
@@ -44,26 +47,30 @@ def build_tower(
             of one of EVA's detectors, which are told apart by their keys.
         allow_random: empty weights mean random ones instead of an error.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
-        frozen, window, global_blocks: see :class:`Tower`.
+        frozen, window, global_blocks, precision, compile_backend: see :class:`Tower`.
         drop_relative_positions: take a detector's weights without its relative positions instead of refusing them.
         unsafe_pickle: read files that hold more than tensors and plain values; they can run any code.
 
     Raises:
         ValueError: the name or tag is unknown, the weights are damaged, missing or not of this model, the tower is of
-            a family that is not supported, or a window or block number is out of range.
+            a family that is not supported, a window or block number is out of range, or precision or backend do not
+            fit.
         FileNotFoundError: the weights file is not there.
         OSError, RuntimeError: the weights could not be fetched.
     """
     on_meta = torch.get_default_device().type == "meta"
     source = find_weights(name, "" if on_meta else weights, allow_random=on_meta or allow_random)
+    check_precision(precision, frozen)
+    check_backend(compile_backend)
     settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
+    settings.update(precision=precision, compile_backend=compile_backend)
     if source is None:
         return _wrap(_create(name), name, **settings)
     pixels, file = {}, source
     if weights.startswith(OPENCLIP):
-        pixels, file = open_clip.get_pretrained_cfg(name, source), _fetch(name, source)
+        pixels, file = open_clip.get_pretrained_cfg(name, source), fetch_weights(name, source)
     state = read_weights(file, unsafe_pickle=unsafe_pickle)
-    with _without_a_false_alarm():
+    with without_random_warning():
         model = _create(name, force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels})
     if eva_weights.is_eva_detector(state):
         report, rotary_windows = eva_weights.load_eva_detector(
@@ -146,7 +153,12 @@ def _check_tag(name: str, tag: str) -> None:
         )
 
 
-def _fetch(name: str, tag: str) -> str:
+def fetch_weights(name: str, tag: str) -> str:
+    """The file of open_clip's pretrained tag, downloaded if it isn't here.
+
+    Raises:
+        RuntimeError: it could not be.
+    """
     try:
         return open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
     except Exception as error:  # whatever the downloader raises
@@ -155,7 +167,7 @@ def _fetch(name: str, tag: str) -> str:
 
 
 @contextmanager
-def _without_a_false_alarm() -> Iterator[None]:
+def without_random_warning() -> Iterator[None]:
     """open_clip warns that the model is random, which it is only until its weights are loaded."""
 
     def keep(record: logging.LogRecord) -> bool:

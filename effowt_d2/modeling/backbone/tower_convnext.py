@@ -1,6 +1,7 @@
 """A tower with locality: the ConvNeXt models of open_clip, for the question whether convolutions help beside one."""
 
-from typing import List, Optional, Sequence
+from functools import partial
+from typing import List, Optional, Sequence, Tuple
 
 from open_clip.timm_model import TimmModel
 from timm.models.convnext import ConvNeXt
@@ -60,9 +61,14 @@ class ConvNeXtTower(Tower):
     def block_vectors(self, number: int) -> BlockVectors:
         raise ValueError("MODEL.SIDE.INIT: attention blocks can't be cut out of a ConvNeXt; use scratch")
 
+    def _block(
+        self, block: nn.Module, x: Tensor, keys: Optional[Tensor], *, grid: Tuple[int, int], windowed: bool
+    ) -> Tensor:
+        return block(x)
+
     def _run(self, images: Tensor, mask: Optional[Tensor], wanted: set) -> dict:
         net = self.trunk.trunk
-        x = net.stem(images)
+        x = net.stem(self._rounded(images))
         for depth, stage in enumerate(net.stages[:STAGE]):
             times = 2 ** (STAGE - depth)
             valid = None if mask is None else mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
@@ -72,7 +78,8 @@ class ConvNeXtTower(Tower):
                 x = block(apply_mask(x, valid))
         x, found = net.stages[STAGE].downsample(x), {}
         for number in range(max(wanted) + 1):
-            x = apply_mask(self.blocks[number](apply_mask(x, mask)), mask)
+            run = partial(self._run_block, self, self.blocks[number], grid=x.shape[-2:], windowed=False)
+            x = apply_mask(run(apply_mask(x, mask), None), mask)
             if number in wanted:
                 found[number] = x
         return found

@@ -133,7 +133,8 @@ class OpenWorldTracker(GeneralizedRCNN):
             batched_inputs: one dict per image with ``image`` and optionally ``height`` and ``width``, the size of the
                 output. A frame of a video also has ``video_id`` and ``frame_index``, its place in the processed
                 sequence; frames of a batch are associated in their order. Another video, or a frame index that
-                doesn't increase, starts anew.
+                doesn't increase, starts anew. ``frame_rate``, processed frames per second, is needed only with
+                ``TRACKER.MEMORY_SECONDS``.
             detected_instances: boxes and scores to use in place of the model's own, in pixels of ``image``.
             do_postprocess: scale the results to the output size and track.
 
@@ -171,10 +172,10 @@ class OpenWorldTracker(GeneralizedRCNN):
 
 
 def _frame_of(x: Dict) -> Optional[Tuple]:
-    """(video id, frame index) of an input, None for a still image."""
+    """(video id, frame index, frame rate or None) of an input, None for a still image."""
     if x.get("video_id") is None:
         return None
     if x.get("frame_index") is None:
         name = x.get("file_name", f"of video {x['video_id']!r}")
         raise ValueError(f"frame {name} has a video_id but no frame_index, its place in the processed sequence")
-    return x["video_id"], x["frame_index"]
+    return x["video_id"], x["frame_index"], x.get("frame_rate")

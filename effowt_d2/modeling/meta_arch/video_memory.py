@@ -2,6 +2,7 @@
 
 from typing import Hashable, Optional, Tuple
 
+import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
@@ -26,21 +27,25 @@ class VideoMemory:
         self.tracker.reset()
         self._last_frame = None
 
-    def associate(self, instances: Instances, video_id: Hashable, frame_index: int) -> Tensor:
+    def associate(
+        self, instances: Instances, video_id: Hashable, frame_index: int, frame_rate: Optional[float] = None
+    ) -> Tensor:
         """Track ids of a frame's detections.
 
         Args:
             instances: ``pred_boxes``, ``scores`` and ``embeddings`` of N detections.
             video_id: tells this video from the one before.
             frame_index: place of the frame in the processed sequence; one that doesn't increase starts a new video.
+            frame_rate: processed frames per second, where they are known; read at the first frame of a video.
 
         Returns:
             (N,) int64, -1 for detections that carry none.
         """
-        if self._last_frame is not None:
-            video, frame = self._last_frame
-            if video != video_id or frame_index <= frame:
-                self.reset()
-        ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
+        video, frame = self._last_frame or (None, None)
+        if self._last_frame is None or video != video_id or frame_index <= frame:
+            self.tracker.reset(frame_rate)
+        # similarities are compared with thresholds and each other: in full precision, whatever the model runs in
+        with torch.autocast(instances.scores.device.type, enabled=False):
+            ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
         self._last_frame = (video_id, frame_index)
         return ids

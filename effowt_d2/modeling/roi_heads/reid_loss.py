@@ -7,8 +7,10 @@ Letters: K key RoIs [v], R reference RoIs of the same image, P positives (the ke
 from typing import Dict, List, NamedTuple, Tuple
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from detectron2.config import configurable
+from detectron2.utils import comm
 from torch import Tensor
 
 __all__ = ["CONTRASTIVE_LOSSES", "ReIDLoss", "ReIDPair", "cosine_errors", "match", "multi_positive", "unbiased"]
@@ -81,7 +83,8 @@ def cosine_errors(
 
 
 class ReIDLoss:
-    """The losses of a batch of view pairs: means over the keys that have a positive, whatever pair they are from.
+    """The losses of a batch of view pairs: means over the keys that have a positive, whatever pair they are from and
+    whatever process it is on; every process calls this.
 
     Args:
         kind: ``multi_positive`` or ``unbiased``.
@@ -135,10 +138,8 @@ class ReIDLoss:
                 errors.append(
                     cosine_errors(cosine, positive, negative, self.aux_margin, self.aux_negatives_per_positive)
                 )
-            return {
-                "loss_reid": _mean(contrastive) * self.weight,
-                "loss_reid_aux": _mean(errors) * self.aux_weight,
-            }
+            contrastive, errors = _means(torch.cat(contrastive), torch.cat(errors))
+            return {"loss_reid": contrastive * self.weight, "loss_reid_aux": errors * self.aux_weight}
 
 
 def _with_positive(similarity: Tensor, positive: Tensor, negative: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
@@ -156,6 +157,12 @@ def _normalize(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1, eps=1e-3)
 
 
-def _mean(values: List[Tensor]) -> Tensor:
-    values = torch.cat(values)
-    return values.sum() / max(len(values), 1)
+def _means(*groups: Tensor) -> List[Tensor]:
+    """The mean of each group (N,) over all processes' values: each divides its own sum by the count that they have on
+    average, so that the mean over the processes is that of one process with all of them. 0 for no values."""
+    counts = torch.tensor([float(len(values)) for values in groups], device=groups[0].device)
+    if comm.get_world_size() > 1:
+        dist.all_reduce(counts)
+        counts /= comm.get_world_size()
+    counts = counts.masked_fill(counts == 0, 1)
+    return [values.sum() / count for values, count in zip(groups, counts)]

@@ -1,0 +1,48 @@
+"""What demo.py reads is not written over."""
+
+import argparse
+import glob
+from pathlib import Path
+
+from effowt_d2.visualization.image_reader import IMAGE_ENDINGS
+
+__all__ = ["refuse_overwriting"]
+
+
+def _images_of(source: str) -> list[Path]:
+    """The images an input names; none where it's a video or a camera."""
+    path = Path(source)
+    if path.is_dir():
+        return [file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS]
+    if not path.exists() and glob.has_magic(source):
+        return [Path(match) for match in glob.glob(source)]
+    return [path] if path.suffix.lower() in IMAGE_ENDINGS else []
+
+
+def _places_read(args: argparse.Namespace) -> dict[Path, str]:
+    """What the run reads: resolved files, and the folders of images, with what they are."""
+    options = dict(gt=args.gt, vocabulary=args.vocabulary, weights=args.weights, config_file=args.config_file)
+    given = {f"--{name.replace('_', '-')}": Path(value) for name, value in options.items() if value}
+    # a name of the zoo and the vocabulary "tao" are no files
+    places = {file.resolve(): name for name, file in given.items() if file.is_file()}
+    for source in args.input:
+        places[Path(source).resolve()] = "the input"
+        for image in _images_of(source):
+            places[image.resolve()] = "the input"
+            # an image may be a link into another folder
+            for folder in (image.parent.resolve(), image.resolve().parent):
+                places.setdefault(folder, "the folder of the input")
+    return places
+
+
+def refuse_overwriting(args: argparse.Namespace) -> None:
+    """Raise ValueError if an output would replace what is read, or another output."""
+    taken = _places_read(args)
+    results = [("results", file) for file in args.results]
+    for name, target in [("output", args.output), *results, ("report", args.report)]:
+        if not target:
+            continue
+        place = Path(target).resolve()
+        if place in taken:
+            raise ValueError(f"--{name} {target} is also {taken[place]}")
+        taken[place] = f"--{name}"

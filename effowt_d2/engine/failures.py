@@ -1,0 +1,78 @@
+"""What ends a run from outside, told such that one knows what to do: a full disk, a dead data worker."""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+
+from effowt_d2.checkpoint import CheckpointError, DiskFullError
+from effowt_d2.checkpoint.files import is_disk_full
+from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_death
+
+from .rendezvous import RendezvousError
+
+__all__ = ["FAILURES", "cut_half_line", "explained_failures"]
+
+FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError)
+"""Errors that come from outside and say all there is to know: nobody needs their traceback."""
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def explained_failures(output_dir: str) -> Iterator[None]:
+    """Within, errors of a full disk and of data workers that died come with what is known about them.
+
+    Args:
+        output_dir: folder of the run.
+
+    Raises:
+        DiskFullError: the disk of ``output_dir`` is full; older checkpoints are as they were.
+        DataWorkerError: a data worker died.
+    """
+    try:
+        yield
+    except Exception as error:
+        for cause in _causes(error):
+            explained = explain_worker_death(cause) or _explain_full_disk(cause, output_dir)
+            if explained is not None:
+                raise explained from error
+        raise
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The first thing that went wrong comes first: what is closed after a failure may fail for the same reason."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    # a DiskFullError is made of the system's error, but says more
+    return sorted(reversed(chain), key=lambda cause: not isinstance(cause, DiskFullError))
+
+
+def _explain_full_disk(error: BaseException, output_dir: str) -> DiskFullError | None:
+    if not is_disk_full(error):
+        return None
+    if isinstance(error, DiskFullError):
+        told = str(error)
+    else:
+        free = shutil.disk_usage(output_dir).free
+        what = getattr(error, "filename", None) or f"a file of OUTPUT_DIR {output_dir}"
+        told = f"{what} could not be written: {error.strerror}; {free:,} bytes are free in {output_dir}"
+    return DiskFullError(f"{told}. Older checkpoints are as they were: make room, then go on with --resume")
+
+
+def cut_half_line(file: str) -> None:
+    """Cut off what follows a file's last line end, which a run that died while writing has left.
+
+    Args:
+        file: of lines that are only appended; need not exist.
+    """
+    if not os.path.exists(file):
+        return
+    with open(file, "rb+") as stream:
+        whole = b"".join(line for line in stream if line.endswith(b"\n"))
+        if stream.tell() > len(whole):
+            stream.truncate(len(whole))
+            logger.warning("cut off the half-written last line of %s", file)

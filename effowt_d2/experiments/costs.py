@@ -1,0 +1,32 @@
+"""What a configuration costs, counted once on the model itself."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+
+from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
+from effowt_d2.engine.parameter_report import count_parameters
+
+__all__ = ["count_costs"]
+
+
+def count_costs(cfg: CfgNode) -> dict[str, object]:
+    """Columns of the table of runs: parameters, and MiB that a training step holds (square images of noise, two views).
+
+    Args:
+        cfg: of a training.
+    """
+    # the weights decide on the proposals, and these on what the heads keep
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    counts = count_parameters(model)
+    side = cfg.INPUT.MIN_SIZE_TRAIN[0]
+    # and so does the sampling of boxes
+    torch.manual_seed(0)
+    saved = count_saved_bytes(model.train(), made_up_batch(cfg.SOLVER.IMS_PER_BATCH, (side, side)))
+    memory = training_memory(cfg, model, saved)
+    return {
+        "trained_parameters": counts["trained"],
+        "side_parameters": counts.get("side", 0),
+        "training_mib": sum(memory.values()) / 2**20,
+    }

@@ -1,0 +1,186 @@
+"""Names for tracks, frame by frame."""
+
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+
+from effowt_d2.modeling.backbone import Tower
+
+from .crops import BACKGROUNDS, clip_boxes, square_crop
+from .two_towers import TwoTowers, load_two_towers
+from .views import TrackViews
+
+__all__ = ["TrackNamer"]
+
+
+class TrackNamer:
+    """Gives each track the word of a vocabulary that suits its best views so far.
+
+    A view is a crop of the frame around the track's box. Its words' probabilities are the softmax of the cosines of
+    image and text embeddings, times the model's trained scale; a track's are the mean over its views, weighted by
+    detection score and visible area. Names of a frame depend on it and on earlier ones.
+
+    ``TrackNamer(cfg, vocabulary, device=None, tower=None)`` reads a config; ``device`` is ``MODEL.DEVICE`` by default,
+    and ``tower``, a detector's tower, saves a second copy of its weights (see ``load_two_towers``).
+
+    Args:
+        towers: the CLIP model.
+        vocabulary: different words or phrases, at least one.
+        templates: texts around a word, each with one ``{}``.
+        context, max_zoom, background: of the crops, see ``square_crop``.
+        views: views a name is pooled over, at most.
+        budget: crops that go through the image tower per frame, at most.
+
+    Raises:
+        ValueError: a value that makes no sense; the text names its key.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        towers: TwoTowers,
+        vocabulary: Sequence[str],
+        templates: Sequence[str] = ("a photo of a {}.",),
+        context: float = 0.25,
+        max_zoom: float = 0.0,
+        background: str = "keep",
+        views: int = 4,
+        budget: int = 8,
+    ) -> None:
+        _check_vocabulary(vocabulary)
+        _check_settings(templates, context, max_zoom, background, views, budget)
+        self.vocabulary = list(vocabulary)
+        self._towers = towers
+        self._words = towers.embed_words(self.vocabulary, templates)
+        self._crop = {
+            "size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background
+        }
+        self._limit = views
+        self._budget = budget
+        self.reset()
+
+    @classmethod
+    def from_config(
+        cls,
+        cfg: CfgNode,
+        vocabulary: Sequence[str],
+        device: Union[str, torch.device, None] = None,
+        tower: Optional[Tower] = None,
+    ) -> dict:
+        _check_vocabulary(vocabulary)  # before the towers are loaded
+        towers = load_two_towers(
+            cfg.MODEL.VLM.NAME,
+            cfg.MODEL.VLM.WEIGHTS,
+            device=cfg.MODEL.DEVICE if device is None else device,
+            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
+            tower=tower,
+        )
+        return {
+            "towers": towers,
+            "vocabulary": vocabulary,
+            "templates": cfg.NAMING.TEMPLATES,
+            "context": cfg.NAMING.CONTEXT,
+            "max_zoom": cfg.NAMING.MAX_ZOOM,
+            "background": cfg.NAMING.BACKGROUND,
+            "views": cfg.NAMING.VIEWS,
+            "budget": cfg.NAMING.BUDGET,
+        }
+
+    def reset(self) -> None:
+        """Forget all tracks; to be called between videos."""
+        self._views = TrackViews(limit=self._limit)
+
+    def update(
+        self, image_bgr: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray
+    ) -> Tuple[List[str], np.ndarray]:
+        """Take in a frame.
+
+        Args:
+            image_bgr: (H, W, 3) uint8.
+            boxes: (N, 4) x1, y1, x2, y2 in pixels; they may reach over the image's edge.
+            ids: (N,) track ids, all different; a negative one stands for no track.
+            scores: (N,) detection scores, 0..1.
+
+        Returns:
+            N names and (N,) float64 confidences in 0..1, pooled over each track so far. A track that was not looked at
+            yet, because of the budget or because nothing of it is to be seen, has the name "" and confidence 0.
+
+        Raises:
+            ValueError: shapes that differ, values that are not finite, or an id that occurs twice. Nothing was changed.
+        """
+        _check_frame(image_bgr, boxes, ids, scores)
+        clipped = clip_boxes(np.asarray(boxes, dtype=np.float64), *image_bgr.shape[:2])
+        # -1 marks detections without a track; there may be many
+        rows = np.flatnonzero(np.asarray(ids) >= 0)
+        qualities = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) * np.asarray(scores, dtype=np.float64)
+        track_ids = np.asarray(ids)[rows].tolist()
+        chosen = [int(rows[place]) for place in self._views.wanted(track_ids, qualities[rows].tolist(), self._budget)]
+        if chosen:
+            crops = np.stack([square_crop(image_bgr, clipped[row], **self._crop) for row in chosen])
+            for row, probabilities in zip(chosen, self._probabilities(crops)):
+                self._views.add(int(ids[row]), float(qualities[row]), probabilities)
+        self._views.forget_oldest()
+        return self._answer(ids)
+
+    def names(self) -> Dict[int, Tuple[str, float]]:
+        """Name and confidence of every track since the last reset, by id."""
+        return {track_id: self._named(*best) for track_id, best in self._views.best().items()}
+
+    def _probabilities(self, crops: np.ndarray) -> np.ndarray:
+        """(K, S, S, 3) -> (K, V) float32."""
+        cosines = self._towers.embed_pictures(crops) @ self._words.T
+        return torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
+
+    def _answer(self, ids: np.ndarray) -> Tuple[List[str], np.ndarray]:
+        best = self._views.best()
+        pairs = [self._named(*best.get(int(track_id), (-1, 0.0))) for track_id in ids]
+        return [name for name, _ in pairs], np.array([confidence for _, confidence in pairs], dtype=np.float64)
+
+    def _named(self, word: int, confidence: float) -> Tuple[str, float]:
+        return (self.vocabulary[word] if word >= 0 else ""), confidence
+
+
+def _check_vocabulary(vocabulary: Sequence[str]) -> None:
+    if isinstance(vocabulary, str):
+        raise ValueError(f"the vocabulary must be a list of words, got the text {vocabulary!r}; see read_vocabulary")
+    if not len(vocabulary):
+        raise ValueError("the vocabulary is empty: tracks can't be named without words")
+    if len(set(vocabulary)) != len(vocabulary):
+        twice = sorted({word for word in vocabulary if list(vocabulary).count(word) > 1})
+        raise ValueError(f"the words {twice} are in the vocabulary more than once")
+
+
+def _check_settings(templates, context, max_zoom, background, views, budget) -> None:
+    rules = {
+        f"TEMPLATES must be texts with one {{}} each, got {templates!r}": not isinstance(templates, str)
+        and len(templates) > 0
+        and all(text.count("{}") == 1 for text in templates),
+        f"CONTEXT must be 0 or more, got {context}": context >= 0,
+        f"MAX_ZOOM must be above 0, or 0 for no limit, got {max_zoom}": max_zoom >= 0,
+        f"BACKGROUND must be one of {', '.join(BACKGROUNDS)}, got {background!r}": background in BACKGROUNDS,
+        f"VIEWS must be at least 1, got {views}": views >= 1,
+        f"BUDGET must be at least 1, got {budget}": budget >= 1,
+    }
+    for rule, kept in rules.items():
+        if not kept:
+            raise ValueError(f"NAMING.{rule}")
+
+
+def _check_frame(image: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"the frame must be (H, W, 3) uint8 and not empty, got {image.shape} {image.dtype}")
+    count = len(ids)
+    if boxes.shape != (count, 4) or ids.shape != (count,) or scores.shape != (count,):
+        raise ValueError(
+            f"boxes, ids and scores must be (N, 4), (N,) and (N,), got {boxes.shape}, {ids.shape} and {scores.shape}"
+        )
+    if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
+        raise ValueError("boxes and scores must be finite")
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        raise ValueError("boxes must be x1, y1, x2, y2 with x1 <= x2 and y1 <= y2")
+    tracked = ids[ids >= 0]
+    if len(np.unique(tracked)) != len(tracked):
+        raise ValueError(f"a track id occurs twice in a frame: {sorted(tracked.tolist())}")

@@ -1,0 +1,65 @@
+"""Vocabularies: the words a track may be called."""
+
+import logging
+import os
+from pathlib import Path
+from typing import List, Union
+
+__all__ = ["TAO", "read_vocabulary"]
+
+TAO = "tao"
+"""Names the vocabulary that is shipped: TAO's categories."""
+
+_TAO_FILE = Path(__file__).with_name("tao_categories.txt")
+logger = logging.getLogger(__name__)
+
+
+def read_vocabulary(source: Union[str, os.PathLike]) -> List[str]:
+    """Words or phrases, one a line.
+
+    Empty lines and lines that start with # are left out, runs of blanks become one. A word that came before, in
+    whatever case, is left out too and a warning in the log says so.
+
+    Args:
+        source: a UTF-8 text file, or "tao" for the names of TAO's categories.
+
+    Returns:
+        The words as they are written, in the order of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, is not UTF-8 text, or holds no word.
+    """
+    path = _TAO_FILE if source == TAO else Path(source)
+    if path.is_dir():
+        raise ValueError(f"the vocabulary {path} is a folder; expected a text file with one word or phrase a line")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the vocabulary {path}: no such file; expected a text file with one word or phrase a line, or {TAO!r}"
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the vocabulary {path} is not UTF-8 text: byte {error.start} is not part of it") from None
+    words = _words(lines, path)
+    if not words:
+        raise ValueError(
+            f"the vocabulary {path} is empty: none of its {len(lines)} lines holds a word; "
+            "expected one word or phrase a line (# starts a comment)"
+        )
+    return words
+
+
+def _words(lines: List[str], path: Path) -> List[str]:
+    first, words = {}, []
+    for number, line in enumerate(lines, start=1):
+        word = " ".join(line.split())
+        if not word or word.startswith("#"):
+            continue
+        if word.casefold() in first:
+            before = first[word.casefold()]
+            logger.warning("%s: line %d, %r, repeats line %d and is left out", path, number, word, before)
+            continue
+        first[word.casefold()] = number
+        words.append(word)
+    return words

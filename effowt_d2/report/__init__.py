@@ -1,0 +1,5 @@
+"""One self-contained web page per run: the playable result, its tracks, and how they compare with a ground truth."""
+
+from .writer import ReportWriter
+
+__all__ = ["ReportWriter"]

@@ -1,0 +1,108 @@
+/* The table of tracks: sorted by a column, a piece at a time. */
+
+const PIECE = 200;
+
+const COLUMNS = [
+  {key: "id", title: "track", number: true},
+  {key: "views", title: "best views"},
+  {key: "name", title: "name"},
+  {key: "first", title: "first frame", number: true},
+  {key: "last", title: "last frame", number: true},
+  {key: "frames", title: "frames", number: true},
+  {key: "gaps", title: "gaps", number: true},
+  {key: "score", title: "mean score", number: true},
+];
+
+function compareTracks(sort) {
+  return (a, b) => {
+    const x = a[sort.key], y = b[sort.key];
+    // nameless tracks come last either way
+    if (sort.key === "name" && !x !== !y) return x ? -1 : 1;
+    const order = typeof x === "string" ? x.localeCompare(y, "en", {numeric: true}) : x - y;
+    return (sort.down ? -order : order) || a.id - b.id;
+  };
+}
+
+class Table {
+  constructor(table, more, named, actions) {
+    this.table = table;
+    this.more = more;
+    this.actions = actions;
+    this.rows = new Map();
+    this.columns = COLUMNS.filter((column) => column.key !== "name" || named);
+    table.tHead.rows[0].replaceChildren(...this.columns.map((column) => this.heading(column)));
+    more.querySelector("button").addEventListener("click", () => this.showMore());
+  }
+
+  heading(column) {
+    const cell = el("th", {scope: "col", className: column.number ? "number" : ""});
+    cell.dataset.key = column.key;
+    if (column.key === "views") cell.textContent = column.title;
+    else {
+      const button = el("button", {type: "button"}, column.title);
+      button.addEventListener("click", () => this.actions.sort(column.key));
+      cell.append(button);
+    }
+    return cell;
+  }
+
+  show(tracks, sort) {
+    this.tracks = tracks;
+    for (const cell of this.table.tHead.rows[0].cells) {
+      if (cell.dataset.key === sort.key) cell.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
+      else cell.removeAttribute("aria-sort");
+    }
+    const empty = el("tr", {}, el("td", {colSpan: this.columns.length, className: "quiet"}, this.actions.empty()));
+    this.table.tBodies[0].replaceChildren(...tracks.length ? [] : [empty]);
+    this.count = 0;
+    this.showMore();
+  }
+
+  showMore() {
+    const next = this.tracks.slice(this.count, this.count + PIECE);
+    this.table.tBodies[0].append(...next.map((track) => this.row(track)));
+    this.count += next.length;
+    this.actions.more(next);
+    this.more.hidden = this.count >= this.tracks.length;
+    this.actions.mark();
+  }
+
+  row(track) {
+    if (this.rows.has(track.id)) return this.rows.get(track.id);
+    const row = el("tr", {}, ...this.columns.map((column) => this.cell(track, column)));
+    row.dataset.track = track.id;
+    this.rows.set(track.id, row);
+    return row;
+  }
+
+  cell(track, column) {
+    const cell = el("td", {className: column.number ? "number" : ""});
+    if (column.key === "id") {
+      const about = {type: "button", title: "choose this track and go to its birth"};
+      const button = el("button", about, el("span", {className: "swatch"}), String(track.id));
+      button.firstChild.style.background = track.color;
+      button.addEventListener("click", () => this.actions.choose(track.id, track.parts[0][0]));
+      cell.append(button);
+    } else if (column.key === "views") {
+      cell.append(el("div", {className: "views"}, ...track.views.map((view) => this.view(track, view))));
+    } else if (column.key === "name") {
+      const sure = track.name && track.name_score !== null;
+      cell.textContent = track.name + (sure ? " " + track.name_score.toFixed(2) : "");
+    } else {
+      cell.textContent = column.key === "score" ? track.score.toFixed(2) : track[column.key];
+    }
+    return cell;
+  }
+
+  view(track, view) {
+    const told = `track ${track.id} at ${clock(view.time)}`;
+    const button = el("button", {type: "button", title: told},
+      el("img", {src: jpeg(view.jpeg), alt: told, loading: "lazy", width: view.width, height: view.height}));
+    button.addEventListener("click", () => this.actions.choose(track.id, view.time, true));
+    return button;
+  }
+
+  mark(chosen) {
+    for (const [id, row] of this.rows) row.classList.toggle("chosen", chosen.has(id));
+  }
+}

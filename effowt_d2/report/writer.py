@@ -1,0 +1,174 @@
+"""Writes the report of a run, frame by frame, in constant memory."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import detectron2
+import numpy as np
+import torch
+
+from effowt_d2.checkpoint.files import is_disk_full
+from effowt_d2.version import __version__
+from effowt_d2.visualization import FrameTracks
+from effowt_d2.visualization.outputs import check_file, partial_name
+
+from .lives import Lives
+from .page import to_json, write_page
+from .pictures import encode, shrink
+from .scores import score
+from .spool import Spool
+from .truth import VideoTruth
+
+__all__ = ["ReportWriter"]
+
+_LONGEST = 640  # pixels of a frame's longest side
+_QUALITY = 80
+# the rest of the frames' budget goes to the pictures of tracks
+_FRAMES_SHARE = 0.8
+
+
+class ReportWriter:
+    """A page that appears on ``close`` only, then whole; without frames there is none.
+
+    Frames wait in a file without a name beside the page. Where they outgrow the budget, every second, fourth, ... is
+    shown, and the page says so.
+
+    Args:
+        path: where to; ``.html`` or ``.htm``.
+        fps: frames per second of what is written: the source's divided by the stride.
+        settings: what the run was made with, shown on the page; nested mappings as "a.b". Its "input", a path or a
+            list of them, is the title and tells the video of a ground truth that has several.
+        gt: a TAO-format ground truth to compare with.
+        max_bytes: most bytes of pictures in the page, about.
+
+    Raises:
+        ValueError: unknown ending, fps not above 0, or a ground truth that can't be used.
+        OSError: the page can't be written there, or the ground truth not read.
+    """
+
+    def __init__(
+        self, path: str | Path, *, fps: float, settings: Mapping, gt: str | os.PathLike | None = None,
+        max_bytes: int = 40_000_000,
+    ) -> None:
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"report {path}: unknown ending {path.suffix!r}; known: .html, .htm")
+        if not fps > 0:
+            raise ValueError(f"report {path}: frames per second must be above 0, got {fps}")
+        check_file(path)
+        self.path, self.frames, self._end = path, 0, 0.0
+        self._fps, self._settings = fps, list(_flatten(settings))
+        self._title = _title(settings.get("input"), path)
+        self._truth = VideoTruth(gt, settings.get("input")) if gt is not None else None
+        self._spool = Spool(path.parent, round(_FRAMES_SHARE * max_bytes))
+        self._lives = Lives(round((1 - _FRAMES_SHARE) * max_bytes))
+
+    def write(self, tracks: FrameTracks) -> None:
+        """Take in a frame; its image must not be drawn on yet."""
+        if self._spool.wants(self.frames):
+            self._spool.add(_record(tracks), tracks.time)
+        self._lives.update(self.frames, tracks)
+        if self._truth:
+            self._truth.add(self.frames, tracks)
+        self.frames += 1
+        self._end = tracks.time + 1 / self._fps
+
+    def close(self) -> None:
+        """Write the page and give it its name. On a full disk it gets fewer frames, until it fits.
+
+        Raises:
+            OSError: it can't be written even with a single frame.
+        """
+        if not len(self._spool):
+            self._spool.close()
+            return
+        partial = partial_name(self.path)
+        try:
+            while not self._write_page(partial):
+                self._spool.thin()
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+            self._spool.close()
+
+    def _write_page(self, partial: Path) -> bool:
+        """Whether the page fitted on the disk."""
+        data = self._data()
+        try:
+            with open(partial, "wb") as file:
+                write_page(file, self._title, data, self._records())
+        except OSError as error:
+            if is_disk_full(error) and len(self._spool) > 1:
+                return False
+            raise
+        return True
+
+    def _records(self) -> Iterator[tuple[str, bytes]]:
+        for frame in self._spool:
+            yield "frame", frame
+        for life in self._lives:
+            yield "track", to_json(life.summary(1 / self._fps)).encode()
+
+    def _data(self) -> dict:
+        return dict(
+            title=self._title,
+            made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            fps=self._fps, frames=self.frames, stride=self._spool.stride,
+            times=[round(time, 4) for time in self._spool.times], end=round(self._end, 3),
+            boxes=self._lives.boxes, most=self._lives.most,
+            without_views=self._lives.without_views,
+            settings=self._settings,
+            versions=_versions(),
+            scores=score(self._truth, self._spool) if self._truth else None,
+        )
+
+    def __enter__(self) -> "ReportWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _record(tracks: FrameTracks) -> bytes:
+    """A frame for the page: a small picture, and the boxes in its pixels, the surest last."""
+    image = shrink(tracks.image, _LONGEST)
+    height, width = image.shape[:2]
+    scale = np.array([width / tracks.image.shape[1], height / tracks.image.shape[0]] * 2)
+    order = np.argsort(tracks.scores, kind="stable")
+    boxes = np.round(tracks.boxes[order] * scale, 1).tolist()
+    scores = np.round(tracks.scores[order].astype(float), 3).tolist()
+    record = dict(
+        index=tracks.index, time=round(tracks.time, 4), name=tracks.name, width=width, height=height,
+        boxes=[[track_id, *box, value] for track_id, box, value in zip(tracks.ids[order].tolist(), boxes, scores)],
+        jpeg=encode(image, _QUALITY),
+    )
+    return to_json(record).encode()
+
+
+def _title(source: object, path: Path) -> str:
+    if source is None:
+        return path.stem
+    if isinstance(source, (list, tuple)):
+        if len(source) != 1:
+            return f"{len(source)} images"
+        source = source[0]
+    return Path(str(source)).name or str(source)
+
+
+def _flatten(settings: Mapping, before: str = "") -> Iterator[list[str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{before}{key}.")
+        else:
+            yield [f"{before}{key}", str(value)]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "effowt_d2": __version__, "Detectron2": detectron2.__version__, "PyTorch": str(torch.__version__),
+        "OpenCV": cv2.__version__, "NumPy": np.__version__, "Python": platform.python_version(),
+    }

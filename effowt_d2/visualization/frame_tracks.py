@@ -1,0 +1,42 @@
+"""The tracks of one frame, as everything behind the model takes them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+__all__ = ["FrameTracks"]
+
+
+@dataclass
+class FrameTracks:
+    """The tracks of one frame.
+
+    Attributes:
+        index: place of the frame in the source, from 0.
+        time: seconds from the start of the source.
+        name: name of the frame.
+        image: (H, W, 3) BGR uint8.
+        boxes: (N, 4) float x1, y1, x2, y2 in pixels of the image.
+        ids: (N,) int64 track ids, none negative.
+        scores: (N,) float.
+        names: N texts, what each track most likely is; None where nothing was named.
+        name_scores: (N,) float, how sure each name is, 0 to 1; None where nothing was named.
+    """
+
+    index: int
+    time: float
+    name: str
+    image: np.ndarray
+    boxes: np.ndarray
+    ids: np.ndarray
+    scores: np.ndarray
+    names: list[str] | None = None
+    name_scores: np.ndarray | None = None
+
+    def above(self, score: float) -> "FrameTracks":
+        """The same frame with only the tracks scored ``score`` or better."""
+        keep = self.scores >= score
+        names = None if self.names is None else [name for name, kept in zip(self.names, keep) if kept]
+        name_scores = None if self.name_scores is None else self.name_scores[keep]
+        kept = dict(boxes=self.boxes[keep], ids=self.ids[keep], scores=self.scores[keep])
+        return replace(self, names=names, name_scores=name_scores, **kept)

@@ -1,0 +1,121 @@
+"""A full disk, and data workers that die: a clear end, and nothing lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import stand_in
+from effowt_d2.checkpoint import DiskFullError
+from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
+from effowt_d2.data.worker_watch import DataWorkerError
+from effowt_d2.engine.failures import cut_half_line, explained_failures
+from killed_runs import SCRIPT, environment
+
+# run in a user's own mount namespace, where a small disk of one's own needs no rights
+SMALL_DISK = """
+mount -t tmpfs -o size=240k tmpfs "$1" || exit 77
+shift
+"$@" 2> "$OUT/first.txt"; echo $? > "$OUT/first.code"
+ls "$FOLDER" > "$OUT/first.ls"; cp "$FOLDER"/*.pth "$FOLDER/last_checkpoint" "$OUT"
+mount -o remount,size=8m "$FOLDER"
+exec "$@" --resume
+"""
+
+
+def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_path):
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here: a full disk is tested with a limit to the file size only")
+    small, out = tmp_path / "small", tmp_path / "out"
+    small.mkdir()
+    out.mkdir()
+    config = tmp_path / "config.yaml"
+    config.write_text(stand_in.config(small, SOLVER__MAX_ITER=12, DATASETS__TEST=()).dump())
+    command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", small, sys.executable, SCRIPT, "--config-file", config]
+    variables = {**environment(shapes), "OUT": str(out), "FOLDER": str(small)}
+    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=300)
+    if done.returncode == 77:
+        pytest.skip(f"cannot mount here: {done.stderr}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (out / "first.code").read_text() == "1\n"
+    lines = (out / "first.txt").read_text().splitlines()
+    (message,) = [line for line in lines if line.startswith("train_net.py: error: ")]
+    assert f"{small}/model_0000005.pth could not be written: No space left on device; it takes " in message
+    needed, free = (int(word.replace(",", "")) for word in message.split() if word.replace(",", "").isdigit())
+    assert needed == (out / "model_0000002.pth").stat().st_size > free > 0
+    # the checkpoint before is whole and still the newest, and nothing half-written is left
+    assert (out / "last_checkpoint").read_text() == "model_0000002.pth"
+    assert "tmp" not in (out / "first.ls").read_text() and "model_0000005" not in (out / "first.ls").read_text()
+    assert stand_in.torch.load(out / "model_0000002.pth", weights_only=True)["iteration"] == 2
+    assert "Starting training from iteration 3" in done.stdout
+
+
+def test_other_files_of_a_full_disk_are_told_too(tmp_path):
+    with pytest.raises(DiskFullError, match=f"OUTPUT_DIR {tmp_path} could not be written: No space.*go on with --res"):
+        with explained_failures(str(tmp_path)):
+            try:
+                raise KeyError("what is closed after a failure may fail too")
+            finally:
+                with open("/dev/full", "w") as full:
+                    full.write("anything")
+    with pytest.raises(KeyError), explained_failures(str(tmp_path)):
+        raise KeyError("not of ours")
+
+
+def test_half_written_line_is_cut_off(tmp_path, caplog):
+    file = tmp_path / "metrics.json"
+    cut_half_line(str(file))
+    assert not file.exists()
+    file.write_text('{"iteration": 19}\n{"iterat')
+    cut_half_line(str(file))
+    assert file.read_text() == '{"iteration": 19}\n' and "half-written last line" in caplog.text
+    cut_half_line(str(file))
+    assert file.read_text() == '{"iteration": 19}\n'
+
+
+def test_a_run_goes_on_in_whole_lines(shapes, tmp_path):
+    (tmp_path / "metrics.json").write_text('{"iteration": 1')
+    stand_in.train(stand_in.config(tmp_path, SOLVER__MAX_ITER=2, DATASETS__TEST=()))
+    assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.json").read_text().splitlines()] == [1]
+
+
+def deadly(mapper, name, end):
+    """A mapper in whose hands the process dies when it comes to the file."""
+
+    def map_record(record):
+        if record["file_name"].endswith(name):
+            end()
+        return mapper(record)
+
+    return map_record
+
+
+def kill_self():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end, word", [
+    (kill_self, "is killed by signal: Killed.*000003.jpg.*memory"),
+    (lambda: os._exit(3), "exited unexpectedly with exit code 3.*000003.jpg"),
+])
+def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, end, word):
+    cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=2)
+    loader = build_train_loader(cfg, deadly(TwoViewMapper(cfg), "000003.jpg", end))
+    word = f"(?s)data worker [0-9]+ {word}"
+    with pytest.raises(DataWorkerError, match=word), explained_failures(str(tmp_path)):
+        for _ in zip(range(20), loader):
+            time.sleep(0.01)  # as a step would, where torch may report the death as well
+
+
+def test_an_inference_worker_that_dies_is_named_with_its_file(shapes, tmp_path):
+    cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=1)
+    name = stand_in.DatasetCatalog.get("mini_val")[5]["file_name"]
+    loader = build_video_test_loader(cfg, "mini_val", deadly(FrameMapper(cfg), name, kill_self))
+    word = f"killed by signal.*was reading {name}"
+    with pytest.raises(DataWorkerError, match=word), explained_failures(str(tmp_path)):
+        list(loader)

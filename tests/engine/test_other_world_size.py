@@ -1,0 +1,61 @@
+"""A run goes on with another number of processes, says so, and evaluates fewer videos than processes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import stand_in
+import torch
+from killed_runs import environment
+
+SCRIPT = str(Path(__file__).parent / "run_one_video.py")
+
+
+def test_two_processes_go_on_where_one_stopped(tmp_path):
+    stand_in.register(tmp_path / "shapes")
+    options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
+    cfg = stand_in.config(tmp_path / "run", SOLVER__MAX_ITER=3, **options)
+    stand_in.train(cfg)
+    cfg = stand_in.config(tmp_path / "alone", SOLVER__MAX_ITER=6, **options)
+    alone = stand_in.train(cfg).model.state_dict()
+    config = tmp_path / "config.yaml"
+    config.write_text(cfg.dump())
+    arguments = ["--resume", "--num-gpus", "2", "DATASETS.TEST", "('one_video',)", "OUTPUT_DIR", str(tmp_path / "run")]
+    command = [sys.executable, SCRIPT, "--config-file", str(config), *arguments]
+    done = subprocess.run(
+        command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search("written by a run of 1 processes, this one has 2", done.stdout)
+    assert "Starting training from iteration 3" in done.stdout
+    # no dropout here, so nothing but the order of sums differs
+    ended = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
+    assert ended["effowt"]["processes"] == 2 and ended["iteration"] == 5
+    for name, tensor in ended["model"].items():
+        torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-5)
+    # the second process had no video at all
+    results = json.loads((tmp_path / "run" / "inference" / "one_video" / "tao_ow_results.json").read_text())
+    assert len({entry["image_id"] for entry in results}) == 4 and "OWTA" in done.stdout
+
+
+def test_machines_that_do_not_share_the_folder_are_refused(tmp_path):
+    stand_in.register(tmp_path / "shapes")
+    options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
+    stand_in.train(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=3, **options))
+    config = tmp_path / "config.yaml"
+    config.write_text(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=6, **options).dump())
+    machines = []
+    for machine in ("0", "1"):
+        arguments = ["--resume", "--num-machines", "2", "--machine-rank", machine, "OUTPUT_DIR", str(tmp_path / machine)]
+        command = [sys.executable, SCRIPT, "--config-file", str(config), "--dist-url", f"file://{tmp_path}/meet"]
+        machines.append(
+            subprocess.Popen(
+                [*command, *arguments], env=environment(tmp_path / "shapes"), stderr=subprocess.PIPE, text=True
+            )
+        )
+    for machine in machines:
+        said = machine.communicate(timeout=300)[1]
+        assert machine.returncode != 0
+        assert "the processes would begin at the iterations [3, 0]" in said and "must be one folder" in said

@@ -1,0 +1,7 @@
+import pytest
+from small_plan import Runs
+
+
+@pytest.fixture
+def runs(tmp_path) -> Runs:
+    return Runs(tmp_path)

@@ -1,0 +1,92 @@
+"""The plan: what variants become of it, and mistakes in it told in one line before anything runs."""
+
+import copy
+
+import pytest
+import yaml
+from effowt_d2.experiments.plan import PlanError
+from effowt_d2.experiments.plan_file import load_plan
+from effowt_d2.experiments.recipe import check_configs
+from small_plan import PLAN, ROOT
+
+
+def load(tmp_path, plan):
+    file = tmp_path / "plan.yaml"
+    file.write_text(plan if isinstance(plan, str) else yaml.safe_dump(plan, sort_keys=False))
+    return load_plan(file)
+
+
+def test_the_shipped_plan_is_right():
+    plan = load_plan(ROOT / "configs/experiments.yaml")
+    check_configs(plan, ROOT)
+    assert list(plan.variants)[:3] == [f"strategy_lr/side_{rate}" for rate in (0.00025, 0.0005, 0.001)]
+    assert all(len(plan.variants[f"strategy/{name}"].seeds) >= 3 for name in ("side", "full", "zero_shot"))
+    # rates are not chosen on what they are then compared on
+    assert all(v.keys["DATASETS.TEST"] == ["shapes_ow_test"] for v in plan.variants.values() if v.search)
+
+
+def test_a_variant_has_what_its_group_has_unless_it_says_otherwise(tmp_path):
+    plan = copy.deepcopy(PLAN)
+    plan["groups"]["main"].update(keys={"A": 1, "B": 1})
+    plan["groups"]["main"]["variants"]["full"] = {"keys": {"B": 2}, "seeds": [7]}
+    variants = load(tmp_path, plan).variants
+    assert list(variants) == ["rates/side_0.001", "rates/side_0.002", "main/side", "main/full"]
+    assert variants["main/full"].keys == {"A": 1, "B": 2} and variants["main/side"].keys == {"A": 1, "B": 1}
+    assert variants["main/full"].seeds == (7,) and variants["main/side"].seeds == (1, 2)
+    assert variants["main/full"].rate_of == "rates/side" == variants["rates/side_0.001"].search
+
+
+def changed(path, value):
+    plan = copy.deepcopy(PLAN)
+    node = plan
+    for name in path[:-1]:
+        node = node[name]
+    node[path[-1]] = value
+    return plan
+
+
+@pytest.mark.parametrize("plan, words", [
+    (changed(["seeds"], [1]), ["unknown field 'seeds'", "config, keys, groups"]),
+    (changed(["groups"], {}), ["no 'groups'"]),
+    (changed(["groups", "main", "variant"], {}), ["group 'main'", "unknown field 'variant'"]),
+    (changed(["groups", "main", "variants"], {}), ["group 'main' has no variants"]),
+    (changed(["groups", "main", "base"], "main/sdie"), ["group 'main'", "'main/sdie'", "main/side"]),
+    (changed(["groups", "main", "rate_of"], "rate/side"), ["main/side", "'rate/side'", "rates/side"]),
+    (changed(["groups", "main", "seeds"], ["one"]), ["main/side", "['one']"]),
+    (changed(["groups", "main", "keys"], ["A", 1]), ["group 'main'", "mapping"]),
+    (changed(["groups", "main", "claims"], [{"says": "x", "higher": "main/side"}]), ["a claim of group 'main'"]),
+    (changed(["groups", "main", "claims"], [{"says": "x", "equal": ["main/side", "main/no"]}]), ["'main/no'"]),
+    (changed(["groups", "main", "variants", "again"], {"of": "main/side"}), ["main/again", "nothing is trained"]),
+    (changed(["groups", "again"], {"of": "main/side", "seeds": [3], "variants": {"x": None}}), ["seeds [3]"]),
+    (changed(["groups", "rates", "variants", "side_0.001"], None), ["2 variants 'rates/side_0.001'"]),
+    (changed(["groups", "rates", "variants", "side"], {"search": [0.1]}), ["rates/side", "list of mappings"]),
+    ("config: a\ngroups:\n  one: {variants: {x: }}\n  one: {variants: {x: }}\n", ["'one' stands twice", "line 4"]),
+    ("config: [a\n", ["plan.yaml"]),
+    ("- a\n", ["must be a mapping"]),
+])  # fmt: skip
+def test_mistakes_are_named(tmp_path, plan, words):
+    with pytest.raises(PlanError) as error:
+        load(tmp_path, plan)
+    assert all(word in str(error.value) for word in [*words, "plan.yaml"]), error.value
+
+
+@pytest.mark.parametrize("plan, word", [
+    (changed(["keys", "SOLVER.MAX_ITERS"], 4), "SOLVER.MAX_ITERS"),
+    (changed(["groups", "main", "variants", "full"], {"keys": {"MODEL.SIDE.REDUCTION": "wide"}}), "main/full"),
+    (changed(["config"], "configs/none.yaml"), "none.yaml: no such file"),
+])  # fmt: skip
+def test_mistakes_in_configs_end_the_runner_before_anything_runs(runs, plan, word):
+    runs.write(plan)
+    with pytest.raises(SystemExit) as exit:
+        runs()
+    assert "run_experiments.py: error:" in str(exit.value) and word in str(exit.value)
+    assert not runs.csv.exists() and not runs.output.exists()
+
+
+@pytest.mark.parametrize("arguments, word", [
+    (["--only", "mian"], "mian: no such group or variant; the groups are rates, main"),
+    (["--plan", "no.yaml"], "plan no.yaml: no such file"),
+])  # fmt: skip
+def test_mistakes_on_the_command_line(runs, arguments, word):
+    with pytest.raises(SystemExit, match=word):
+        runs(*arguments)

@@ -1,0 +1,180 @@
+"""The page of results: worked numbers, words that follow from them, and the page of the repository rebuilt."""
+
+import json
+import math
+import re
+
+import pytest
+from effowt_d2.experiments.plan import Claim
+from effowt_d2.experiments.plan_file import load_plan
+from effowt_d2.experiments.report import make_page
+from effowt_d2.experiments.sentences import ablations_sentence, claim_verdict, compare, curves_sentence, memory_sentence
+from effowt_d2.experiments.summary import Difference, Summary
+from effowt_d2.experiments.table import RUN_COLUMNS, SCORES, open_curves, open_runs
+from small_plan import ROOT
+
+import make_results  # isort: skip  (found once small_plan is imported)
+
+PLAN = """
+config: some.yaml
+keys: {STEPS: 150}
+groups:
+  rates: {seeds: [1], variants: {side: {search: [{RATE: 1}, {RATE: 2}]}}}
+  strategy:
+    base: strategy/side
+    seeds: [1, 2, 3]
+    variants: {side: {rate_of: rates/side}, full: {keys: {FULL: true}}, zero_shot: }
+    claims: [{says: side beats full, higher: strategy/side, lower: strategy/full}]
+  width: {base: strategy/side, rate_of: rates/side, variants: {"2": {keys: {R: 2}}}}
+  preset: {of: strategy/side, base: strategy/side, variants: {owtb: {keys: {T: owtb}}}}
+"""
+KEYS = {
+    "strategy/side": {"STEPS": 150, "RATE": 2}, "strategy/full": {"STEPS": 150, "FULL": True},
+    "strategy/zero_shot": {"STEPS": 150}, "width/2": {"STEPS": 150, "RATE": 2, "R": 2},
+    "preset/owtb": {"STEPS": 150, "RATE": 2, "T": "owtb"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return load_plan(tmp_path / "plan.yaml")
+
+
+def row(path, seed, unknown, *, known=50.0, mib=100.0, **changes):
+    group, name = path.split("/")
+    scores = {name: known if name.endswith("-known") else unknown for name in SCORES}
+    return {
+        "group": group, "name": name, "seed": seed, "digest": name, "status": "done", "config": "some.yaml",
+        "keys": json.dumps(KEYS[path]), "revision": "aaaaaaa", "started": "2026-01-01T00:00:00Z", "steps": 150,
+        "training_mib": mib, "trained_parameters": 7, **scores, **changes,
+    }  # fmt: skip
+
+
+def summary_of(plan, tmp_path, rows, curves=()):
+    file = tmp_path / "runs.csv"
+    open_runs(file).put(rows)
+    open_curves(file).put(curves)
+    return Summary(plan, open_runs(file).rows, open_curves(file).rows)
+
+
+def strategy_rows(side, full):
+    rows = [row("strategy/side", seed, score) for seed, score in enumerate(side, start=1)]
+    return rows + [row("strategy/full", seed, score, mib=200.0) for seed, score in enumerate(full, start=1)]
+
+
+def test_means_spreads_and_paired_differences_by_hand(plan, tmp_path):
+    summary = summary_of(plan, tmp_path, strategy_rows([41, 43, 48], [40, 41, 45]))
+    side = summary.spread("strategy/side", "OWTA-unknown")
+    assert (side.mean, side.n) == (44, 3) and side.sd == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+    difference = summary.difference("strategy/side", "strategy/full", "OWTA-unknown")
+    assert difference.values == (1, 2, 3) and (difference.mean, difference.sd) == (2, 1)
+    # t of 2 degrees of freedom at 97.5 % is 4.303
+    assert difference.interval == pytest.approx(4.30265 / math.sqrt(3), abs=1e-4)
+    assert difference.seen and not difference.clear
+
+
+def test_pairs_are_of_one_seed(plan, tmp_path):
+    rows = strategy_rows([41, 43, 48], [40])
+    rows[3]["seed"] = 2
+    summary = summary_of(plan, tmp_path, rows)
+    assert summary.difference("strategy/side", "strategy/full", "OWTA-unknown").values == (3,)
+    assert summary.difference("strategy/side", "strategy/zero_shot", "OWTA-unknown") is None
+
+
+@pytest.mark.parametrize("values, words", [
+    ((1, -1.5), "no difference seen between a and b on unknown (-0.2, paired, n = 2, sd 1.8)"),
+    ((0.01, -0.02), "no difference seen between a and b on unknown (0.0, paired, n = 2, sd 0.0)"),
+    ((9,), "no difference seen between a and b on unknown (+9.0, one seed, no spread)"),
+    ((1, 2, 3), "a is 2.0 above b on unknown (paired, n = 3, sd 1.0), no more than a hint"),
+    ((-5, -6, -5.5), "a is 5.5 below b on unknown (paired, n = 3, sd 0.5)"),
+    (None, "a and b have not been run with the same seed"),
+])  # fmt: skip
+def test_words_follow_from_the_numbers(values, words):
+    assert compare("a", "b", Difference(values) if values else None) == words
+
+
+@pytest.mark.parametrize("full, equal, verdict", [
+    ((30, 30.5, 31), False, "holds here"),
+    ((39, 39, 41), False, "a hint that it holds here"),
+    ((41, 39, 40), False, "does not show here"),
+    ((41.2, 42.2, 44), False, "a hint that it does not hold here"),
+    ((50, 50.5, 51), False, "does not hold here"),
+    ((41, 39, 40), True, "holds here, within this spread"),
+    ((30, 30.5, 31), True, "does not hold here"),
+    ((30,), False, "not shown by one seed"),
+    ((), False, "not run"),
+])  # fmt: skip
+def test_verdicts_on_a_claim(plan, tmp_path, full, equal, verdict):
+    summary = summary_of(plan, tmp_path, strategy_rows([40, 40, 41], full))
+    claim = Claim("side beats full", "strategy/side", "strategy/full", equal)
+    assert claim_verdict(summary, claim)[0] == verdict
+    if not equal:
+        assert f"| side beats full | **{verdict}** |" in re.sub(" +", " ", make_page(summary))
+
+
+def test_sentences_of_the_figures(plan, tmp_path):
+    rows = strategy_rows([41, 43, 48], [30, 32, 36]) + [row("width/2", 1, 41.5), row("width/2", 2, 42.5)]
+    points = [
+        {**{key: rows[0][key] for key in ("group", "name", "seed", "digest")}, "step": step, **scores}
+        for step, scores in ((50, dict.fromkeys(SCORES, 20.0)), (150, {name: rows[0][name] for name in SCORES}))
+    ]
+    summary = summary_of(plan, tmp_path, rows, points)
+    groups = {group.name: group for group in plan.groups}
+    assert curves_sentence(summary, groups["strategy"]) == (
+        "From the evaluation after 50 steps to the one after 150, mean OWTA changes: "
+        "strategy/side +30.0 on known and +21.0 on unknown (n = 1)."
+    )
+    assert memory_sentence(summary) == (
+        "On this small tower side trains with 50 % less memory than full (100 and 200 MiB), and strategy/side is 11.3 "
+        "above strategy/full on unknown (paired, n = 3, sd 0.6)."
+    )
+    assert ablations_sentence(summary, [groups["width"], groups["preset"]]) == (
+        "Clearly different from their base on unknown: 0 of 1; a hint of a difference: 0; no difference seen: 1."
+    )
+
+
+def test_rows_of_other_revisions_are_named_and_rows_of_other_plans_left_out(plan, tmp_path):
+    rows = strategy_rows([41, 43, 48], [40, 41, 45])
+    rows[1]["revision"] = "bbbbbbb"
+    rows.append(row("strategy/side", 1, 99.0, digest="old", started="2027", keys=json.dumps({"STEPS": 20})))
+    earlier = {"digest": "older", "keys": json.dumps({"STEPS": 150, "RATE": 1}), "started": "2025"}
+    rows.append(row("strategy/side", 2, 98.0, **earlier))
+    rows.append(row("strategy/zero_shot", 1, 97.0, status="failed", error="ValueError: no"))
+    rows.append({**row("strategy/full", 1, 96.0), "group": "gone"})
+    page = re.sub(" +", " ", make_page(summary_of(plan, tmp_path, rows)))
+    assert "**These rows are of different revisions**" in page and "aaaaaaa (5 runs), bbbbbbb (1 run)." in page
+    assert "| strategy/side | 44.0 ± 3.6 (3) |" in page and "Not run: strategy/zero_shot." in page
+    ending = page[page.index("## Runs that are in no table") :]
+    assert "- strategy/zero_shot, seed 1: failed: ValueError: no" in ending
+    assert ending.count("made by another plan") == 3 and "- gone/full, seed 1" in ending
+    assert not any(f"{score}.0" in page for score in (96, 97, 98, 99))
+
+
+def test_the_page_of_the_repository_is_that_of_its_table():
+    table = ROOT / "docs/results/runs.csv"
+    summary = Summary(load_plan(ROOT / "configs/experiments.yaml"), open_runs(table).rows, open_curves(table).rows)
+    assert (ROOT / "docs/results.md").read_text() == make_page(summary), "run `make results`"
+    for figure in re.findall(r"\]\((results/.+?)\)", make_page(summary)):
+        assert (ROOT / "docs" / figure).is_file() or not table.exists(), figure
+
+
+def test_the_tool_writes_the_same_page_and_figures_every_time(tmp_path, plan):
+    rows = strategy_rows([41, 43, 48], [30, 32, 36])
+    rows += [row("width/2", 1, 41.5), row("preset/owtb", 1, 3.0, training_mib="")]
+    summary_of(plan, tmp_path, rows)
+    made = []
+    for _ in range(2):
+        arguments = ["--plan", tmp_path / "plan.yaml", "--csv", tmp_path / "runs.csv", "--out", tmp_path / "page.md"]
+        assert make_results.main(list(map(str, arguments))) == 0
+        made.append({file.name: file.read_bytes() for file in (*tmp_path.glob("*.svg"), tmp_path / "page.md")})
+    assert made[0] == made[1] and set(made[0]) == {"memory.svg", "ablations.svg", "page.md"}
+    assert b"width/2" in made[0]["ablations.svg"] and b"preset/owtb" in made[0]["ablations.svg"]
+
+
+def test_the_tool_tells_what_is_wrong(tmp_path):
+    with pytest.raises(SystemExit, match="make_results.py: error: plan no.yaml: no such file"):
+        make_results.main(["--plan", "no.yaml"])
+    (tmp_path / "runs.csv").write_text(",".join(RUN_COLUMNS) + "\nside,1\n")
+    with pytest.raises(SystemExit, match="row 2: not"):
+        make_results.main(["--csv", str(tmp_path / "runs.csv")])

@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Name the tracks of a dataset and count the right names, for known and unknown categories, beside chance.
+
+    python tools/evaluate_names.py --config-file F --gt
+    python tools/evaluate_names.py --config-file F --results output/inference/shapes_ow_val/tao_ow_results.json
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from tabulate import tabulate
+
+from effowt_d2.engine import make_config
+from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth, read_ground_truth_json
+from effowt_d2.evaluation.groups import choose_groups
+from effowt_d2.evaluation.results_io import check_results, load_results
+from effowt_d2.naming import TrackNamer, read_vocabulary
+from effowt_d2.naming.accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes
+
+SUBSETS = ("all", "known", "unknown")
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="FILE")
+    tracks = parser.add_mutually_exclusive_group(required=True)
+    tracks.add_argument("--gt", action="store_true", help="name the tracks of the ground truth")
+    tracks.add_argument("--results", metavar="FILE", help="name a tracker's tracks: a flat JSON list")
+    add("--dataset", help="name in Detectron2's catalogs; by default the first of DATASETS.TEST")
+    add("--vocabulary", metavar="FILE", help="words to choose from, or tao; by default the dataset's categories")
+    add("--fields", nargs="+", default=[], help="more fields of the categories that may be right, such as shape")
+    add("--score-threshold", type=float, default=0.3, help="least score of a result (0.3)")
+    add("--threads", type=int, help="torch threads")
+    add("--json", help="write the figures to this file")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    return parser.parse_args(argv)
+
+
+def load_truth(dataset: str) -> tuple[GroundTruth, dict, Path]:
+    """The ground truth, its records (``images`` and ``categories`` by id), and the folder of the frames."""
+    if dataset not in DatasetCatalog.list():
+        raise ValueError(f"--dataset {dataset!r} is not registered; there are {', '.join(DatasetCatalog.list())}")
+    DatasetCatalog.get(dataset)  # rendered on first use
+    metadata = MetadataCatalog.get(dataset)
+    content = read_ground_truth_json(metadata.json_file)
+    records = {part: {record["id"]: record for record in content[part]} for part in ("images", "categories")}
+    return load_ground_truth(content, metadata.json_file), records, Path(metadata.image_root)
+
+
+def found_boxes(args: argparse.Namespace, gt: GroundTruth) -> FrameBoxes:
+    """The boxes to name."""
+    if args.gt:
+        return true_boxes(gt)
+    results = load_results(args.results)
+    return result_boxes(results, check_results(results, gt), args.score_threshold)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A frame in BGR."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"the frame {path} is missing or can't be read")
+    return image
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Figures by subset and field, as ``name_accuracy`` gives them."""
+    cfg = make_config(args.config_file, args.opts)
+    gt, records, root = load_truth(args.dataset or cfg.DATASETS.TEST[0])
+    categories = records["categories"]
+    for field in args.fields:
+        if any(field not in record for record in categories.values()):
+            known = sorted(set.intersection(*(set(record) for record in categories.values())))
+            raise ValueError(f"--fields {field}: not all categories have it; they have {', '.join(known)}")
+    vocabulary = [record["name"] for record in categories.values()]
+    namer = TrackNamer(cfg, read_vocabulary(args.vocabulary) if args.vocabulary else vocabulary)
+    files = {place: root / records["images"][number]["file_name"] for place, number in enumerate(gt.image_ids.tolist())}
+    tracks = name_true_tracks(namer, gt, found_boxes(args, gt), lambda place: read_image(files[place]))
+    groups = choose_groups(None, gt.open_world, gt.file)
+    members = {subset: groups.members(subset, np.array([track.category for track in tracks])) for subset in SUBSETS}
+    return {
+        subset: {
+            field: name_accuracy(
+                [track for track, inside in zip(tracks, chosen) if inside], namer.vocabulary, categories, field
+            )
+            for field in ("name", *args.fields)
+        }
+        for subset, chosen in members.items()
+    }
+
+
+def format_figures(figures: dict) -> str:
+    """A row per subset: counts, then percent right and, in brackets, by chance for each field."""
+    fields = list(figures["all"])
+    rows = []
+    for subset, scores in figures.items():
+        counts = scores["name"]
+        cells = [f"{scores[field]['right']:.1f} ({scores[field]['chance']:.2f})" for field in fields]
+        rows.append([subset, counts["tracks"], counts["found"], *cells, f"{counts['confidence']:.1f}"])
+    headers = ["subset", "true tracks", "found", *fields, "confidence"]
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        figures = run(args)
+    except (ValueError, OSError) as problem:
+        print(f"evaluate_names.py: error: {problem}", file=sys.stderr)
+        return 2
+    print(format_figures(figures))
+    print("\npercent of the found tracks named right (by chance), and their mean confidence")
+    if args.json:
+        Path(args.json).write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
