@@ -91,7 +91,7 @@ def test_the_checkpoint_holds_what_was_trained_and_gives_equal_outputs(trained):
     fresh = OpenWorldTrainer.build_model(cfg).eval()
     EffOWTCheckpointer(fresh).load(str(path))
     frame = {"image": torch.randint(0, 255, (3, 128, 128)), "height": 128, "width": 128}
-    with torch.no_grad():
+    with torch.no_grad(), trainer.averaged():
         a, b = (model([frame])[0]["instances"] for model in (trainer.model.eval(), fresh))
     assert torch.equal(a.pred_boxes.tensor, b.pred_boxes.tensor) and torch.equal(a.scores, b.scores)
 

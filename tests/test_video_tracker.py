@@ -25,7 +25,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def tracker():
-    return VideoTracker(NAME, device="cpu", max_side=256)
+    return VideoTracker(NAME, device="cpu", max_side=384)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_zoo_model_works_out_of_the_box(found, frames):
 
 
 def test_several_frames_at_once_give_the_same(found, frames):
-    together = VideoTracker(NAME, device="cpu", max_side=256, opts=["TEST.FRAMES_PER_BATCH", 4])
+    together = VideoTracker(NAME, device="cpu", max_side=384, opts=["TEST.FRAMES_PER_BATCH", 4])
     shapes = []
     together._predictor.model.backbone.register_forward_pre_hook(lambda _, inputs: shapes.append(len(inputs[0])))
     again = list(together.track(frames))
@@ -137,7 +137,7 @@ def test_a_config_is_not_changed(frames):
 
 
 def test_names_are_given_with_a_vocabulary_only(tracker, found, frames):
-    named = VideoTracker(NAME, device="cpu", max_side=256, vocabulary=["disc", "star", "cross"])
+    named = VideoTracker(NAME, device="cpu", max_side=384, vocabulary=["disc", "star", "cross"])
     results = list(named.track(frames))
     assert plain(results) == plain(found)
     for result in results:
@@ -160,7 +160,7 @@ def blinking(fps, seconds_away, frames):
 
 @pytest.fixture(scope="module")
 def forgetful():
-    return VideoTracker(NAME, device="cpu", max_side=256, memory=1.5)
+    return VideoTracker(NAME, device="cpu", max_side=384, memory=1.5)
 
 
 @pytest.mark.parametrize("fps, stride", [(2, 1), (4, 1), (8, 4)])
