@@ -133,6 +133,7 @@ class Runner:
             self._pending.remove(run)
             row = self._row(run, recipe)
             if row and row["status"] == DONE:
+                self._restate(row, recipe)
                 bar.update()
             elif reason := reason_to_skip(run.variant, recipe, source, self._root):
                 problems[run.path] = f"skipped: {reason}"
@@ -157,6 +158,12 @@ class Runner:
             self._keep_curve(row, outcome)
         self._runs.put([row])
         return outcome
+
+    def _restate(self, row: dict[str, str], recipe: Recipe) -> None:
+        """Let a finished run's row say its config as the plan does now: a key more with the value it had is no other."""
+        said = {"config": recipe.config, "keys": json.dumps(recipe.keys)}
+        if not said.items() <= row.items():
+            self._runs.put([{**row, **said}])
 
     def _count(self, recipe: Recipe) -> dict[str, object]:
         with self._counting:

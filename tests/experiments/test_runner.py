@@ -147,6 +147,15 @@ def test_other_revisions_and_configs(runs, capsys):
     assert len({row["digest"] for row in runs.rows()}) == 4
 
 
+def test_a_key_pinned_at_the_value_it_had_runs_nothing_again(runs):
+    runs("--only", "rates")
+    before = runs.rows()
+    runs.write({**PLAN, "keys": {**PLAN["keys"], "SOLVER.MOMENTUM": 0.9}})
+    assert runs("--only", "rates") == 0
+    assert [json.loads(row["keys"]).pop("SOLVER.MOMENTUM") for row in runs.rows()] == [0.9] * 4
+    assert [{**row, "keys": ""} for row in runs.rows()] == [{**row, "keys": ""} for row in before]
+
+
 def test_a_folder_of_something_else_is_left_alone(runs):
     (runs.output / "rates/side_0.001/seed1").mkdir(parents=True)
     (runs.output / "rates/side_0.001/seed1/thesis.txt").write_text("mine")
