@@ -28,6 +28,8 @@ _LIMITS = """## Limits
   classes needs time to show.
 - **Few seeds.** Spreads of two or three runs are themselves uncertain, and of many comparisons some exceed theirs by
   chance.
+- **Machines.** On another kind of processor sums come in another order, and the same run ends elsewhere, by as much as
+  with another seed. The rows of 722597e are of an Intel Xeon, the others of an AMD EPYC.
 - **Learning rates** were chosen on the test split by the small search above, for the strategies only; all variants of
   the side network share its rate.
 - **Seconds** in the table of runs depend on what else the machine did. Training memory (weights, gradients, optimizer,
