@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     packages=find_packages(include=["effowt_d2", "effowt_d2.*"]),
     package_data={
-        "effowt_d2.model_zoo": ["configs/**/*.yaml", "checkpoints/*", "vlm/*"],
+        "effowt_d2.assets": ["configs/**/*.yaml", "checkpoints/*", "vlm/*"],
         "effowt_d2.naming": ["*.txt"],
         "effowt_d2.report": ["assets/*"],
     },

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TypeVar
 
 # damaged frames are counted by the reader; FFmpeg's own remarks on them would tear the progress bar
@@ -22,36 +21,31 @@ from overwriting import refuse_overwriting
 from tqdm import tqdm
 
 from effowt_d2 import VideoTracker
-from effowt_d2.engine.stop_signal import StopSignal
-from effowt_d2.engine.time_split import TimeSplit
-from effowt_d2.engine.tracking_config import make_tracking_config
-from effowt_d2.engine.video_predictor import check_weights
-from effowt_d2.modeling.backbone.tower_speed import PRECISIONS
+from effowt_d2.inference.stop_signal import StopSignal
+from effowt_d2.inference.time_split import TimeSplit
+from effowt_d2.inference.tracking_config import make_tracking_config
+from effowt_d2.inference.video_predictor import check_weights
+from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.naming import read_vocabulary
 from effowt_d2.report import ReportWriter
-from effowt_d2.visualization import (
-    LABEL_FIELDS,
-    FrameReader,
-    FrameTracks,
-    Trails,
-    draw_tracks,
-    open_frames,
-    open_results,
-    open_writer,
-)
+from effowt_d2.video import FrameReader, FrameTracks, open_frames, open_results, open_writer
+from effowt_d2.visualization import LABEL_FIELDS, Trails, draw_tracks
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
     add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, or camera number")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
-    add("--results", action="append", default=[], metavar="FILE",
-        help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times")
+    add(
+        "--results",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times",
+    )
     add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format that the report compares with")
     add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")
@@ -64,8 +58,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--no-labels", dest="labels", action="store_const", const=(), help="write nothing at a box")
     add("--trails", type=float, default=0.0, metavar="SECONDS", help="draw the ways of tracks this far back")
     add("--max-side", type=int, metavar="PIXELS", help="longest side inside the model: smaller is faster")
-    add("--memory", type=float, metavar="SECONDS",
-        help="how long a lost track is remembered (what the config sets, or 1)")
+    add(
+        "--memory",
+        type=float,
+        metavar="SECONDS",
+        help="how long a lost track is remembered (what the config sets, or 1)",
+    )
     add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
     add("--precision", choices=PRECISIONS, help="number format of the model (TEST.PRECISION of the config)")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")

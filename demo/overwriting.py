@@ -4,7 +4,7 @@ import argparse
 import glob
 from pathlib import Path
 
-from effowt_d2.visualization.image_reader import IMAGE_ENDINGS
+from effowt_d2.video.image_reader import IMAGE_ENDINGS
 
 __all__ = ["refuse_overwriting"]
 

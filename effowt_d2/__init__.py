@@ -24,7 +24,7 @@ from .config import add_effowt_config
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .engine.video_tracker import VideoTracker
+    from effowt_d2.inference.video_tracker import VideoTracker
 
 __all__ = ["VideoTracker", "__version__", "add_effowt_config"]
 
@@ -32,7 +32,7 @@ __all__ = ["VideoTracker", "__version__", "add_effowt_config"]
 def __getattr__(name: str):
     # only who tracks videos pays for importing the engine
     if name == "VideoTracker":
-        from .engine.video_tracker import VideoTracker
+        from effowt_d2.inference.video_tracker import VideoTracker
 
         return VideoTracker
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

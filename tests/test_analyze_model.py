@@ -2,18 +2,15 @@
 
 import json
 import resource
-import sys
-from pathlib import Path
 
+import analyze_model  # noqa: E402
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
+
 from effowt_d2 import model_zoo
 from effowt_d2.analysis import count_flops, count_saved_bytes, made_up_batch
 from effowt_d2.engine import make_config
-from fvcore.nn import FlopCountAnalysis
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import analyze_model  # noqa: E402
 
 # the specification's budget: tower, side network
 REFERENCE = {

@@ -3,15 +3,13 @@
 import datetime
 import json
 import sys
-from pathlib import Path
 
+import benchmark  # noqa: E402
 import pytest
 import torch
+
 from effowt_d2 import model_zoo
 from effowt_d2.analysis import count_parameters
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import benchmark  # noqa: E402
 
 
 def run(monkeypatch, *arguments):
@@ -36,9 +34,7 @@ def test_figures_fit_together(monkeypatch, tmp_path, capsys):
     assert all(f["resident peak"] > sum(f["memory"].values()) for f in figures.values())
     totals = {name: sum(f["memory"].values()) for name, f in figures.items()}
     assert ratios["side"]["total GiB"] == pytest.approx(totals["side"] / totals["full"])
-    assert ratios["side"]["step s"] == pytest.approx(
-        figures["side"]["step seconds"] / figures["full"]["step seconds"]
-    )
+    assert ratios["side"]["step s"] == pytest.approx(figures["side"]["step seconds"] / figures["full"]["step seconds"])
     assert set(ratios["full"].values()) == {1.0}
     assert facts["cpu"] and facts["torch"] == str(torch.__version__) and facts["gpu"] is None
     assert datetime.date.fromisoformat(facts["date"]) and facts["size"] == [64, 64]

@@ -1,14 +1,10 @@
 """tools/benchmark_memory.py: it reads the process's memory, and its video goes on from scene to scene."""
 
 import json
-import sys
-from pathlib import Path
 
+import benchmark_memory  # noqa: E402
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import benchmark_memory  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

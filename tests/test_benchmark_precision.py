@@ -1,14 +1,9 @@
 """tools/benchmark_precision.py: what it counts, and that both formats show."""
 
-import sys
-from pathlib import Path
-
+import benchmark_precision  # noqa: E402
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-import benchmark_precision  # noqa: E402
 
 
 def frame(boxes, scores):

@@ -1,10 +1,7 @@
 """The video benchmark, in miniature: a real run of demo.py in a process of its own."""
 
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import benchmark_video  # noqa: E402
 
 

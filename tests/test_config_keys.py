@@ -1,8 +1,9 @@
 """Every configuration key of the plugin is read by something that runs."""
 
 import pytest
-import small_shapes
 from detectron2.config import CfgNode, get_cfg
+from helpers import small_shapes
+
 from effowt_d2 import add_effowt_config, model_zoo
 from effowt_d2.engine import OpenWorldTrainer, check_config
 from effowt_d2.naming import TrackNamer

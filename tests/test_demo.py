@@ -3,8 +3,6 @@
 import csv
 import json
 import signal
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,17 +11,15 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Boxes, Instances
+from helpers.full_disk import no_file_above  # noqa: E402
+from helpers.made_mp4 import set_durations, turn_right  # noqa: E402
+from helpers.made_videos import make_video  # noqa: E402
+
+import demo  # noqa: E402
 from effowt_d2 import add_effowt_config
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.tracking import build_tracker
-from effowt_d2.visualization import open_frames
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "demo"))
-sys.path.insert(0, str(Path(__file__).parent / "visualization"))
-import demo  # noqa: E402
-from full_disk import no_file_above  # noqa: E402
-from made_mp4 import set_durations, turn_right  # noqa: E402
-from made_videos import make_video  # noqa: E402
+from effowt_d2.video import open_frames
 
 COLORS = ((255, 80, 80), (80, 255, 80), (80, 80, 255))
 SIZE = (96, 64)
@@ -437,4 +433,3 @@ def test_the_zoo_is_known_by_name(tmp_path):
     arguments = ["--input", clip, "--results", tmp_path / "r.json", "--max-side", 64, "--device", "cpu"]
     assert run("quick/shapes_ow_effowt.yaml", *arguments) == 0
     assert isinstance(json.loads((tmp_path / "r.json").read_text()), list)
-

@@ -1,13 +1,13 @@
 """The whole way on a CPU: frozen tower, training, evaluation, tracking a folder of frames, scores by trackeval."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import small_shapes
 import torch
+from helpers import small_shapes
+
 from effowt_d2 import model_zoo
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.engine import OpenWorldTrainer
@@ -98,7 +98,6 @@ def test_the_checkpoint_holds_what_was_trained_and_gives_equal_outputs(trained):
 
 def test_a_folder_of_frames_is_tracked(trained, datasets, tmp_path):
     cfg, *_ = trained
-    sys.path.insert(0, str(ROOT / "demo"))
     import demo
 
     (tmp_path / "config.yaml").write_text(cfg.dump())

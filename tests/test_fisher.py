@@ -1,8 +1,9 @@
 """Pruning by Fisher importances: they are mean squared gradients, and nothing else of the model is touched."""
 
 import pytest
-import small_shapes
 import torch
+from helpers import small_shapes
+
 from effowt_d2 import model_zoo
 from effowt_d2.data import build_train_loader
 from effowt_d2.engine import OpenWorldTrainer

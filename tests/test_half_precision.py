@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import small_shapes
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
+from helpers import small_shapes
 from torchvision.ops import box_iou
 
 from effowt_d2 import model_zoo
@@ -16,7 +16,7 @@ from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.engine.step import inference_autocast
-from effowt_d2.engine.video_predictor import VideoPredictor
+from effowt_d2.inference.video_predictor import VideoPredictor
 from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
 from effowt_d2.tracking import PRESETS, Tracker
 

@@ -10,9 +10,10 @@ import open_clip
 import pytest
 import torch
 from detectron2.utils.file_io import PathManager
+
 from effowt_d2 import model_zoo
+from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.model_zoo.paths import resolve_weights
 from effowt_d2.model_zoo.zoo import CHECKPOINT_URLS
 
 ROOT = Path(__file__).parents[1]

@@ -11,10 +11,12 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
+from omegaconf import OmegaConf
+
 from effowt_d2 import add_effowt_config
 from effowt_d2 import model_zoo as effowt_zoo
-from effowt_d2.modeling.backbone import EffOWTBackbone, lazy_effowt_backbone, strategy
-from omegaconf import OmegaConf
+from effowt_d2.modeling.backbone import EffOWTBackbone, lazy_effowt_backbone
+from effowt_d2.modeling.transfer import strategy
 
 ROOT = Path(__file__).parents[1]
 YAML = (
@@ -76,7 +78,9 @@ def picture(height, width):
     masks = torch.zeros(2, height, width, dtype=torch.bool)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
         mask[y0:y1, x0:x1] = True
-    objects = Instances((height, width), gt_boxes=Boxes(boxes), gt_classes=torch.tensor([0, 3]), gt_masks=BitMasks(masks))
+    objects = Instances(
+        (height, width), gt_boxes=Boxes(boxes), gt_classes=torch.tensor([0, 3]), gt_masks=BitMasks(masks)
+    )
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     stuff = torch.randint(0, 54, (height, width))
     return {"image": image, "instances": objects, "sem_seg": stuff, "height": height, "width": width}

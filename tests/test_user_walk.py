@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import small_shapes
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers import small_shapes
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "projects" / "MaskRCNNShapes"
 
-PROJECT = '''
+PROJECT = """
 import json
 from pathlib import Path
 import cv2
@@ -62,7 +62,7 @@ for name, model in {"trained": trainer.model, "reloaded": predictor.model, "smal
     instances = predictor(image)["instances"]
     found[name] = [instances.pred_boxes.tensor.tolist(), instances.scores.tolist(), list(instances.pred_masks.shape)]
 json.dump(found, open("found.json", "w"))
-'''
+"""
 
 
 def call(folder, *arguments):

@@ -91,7 +91,9 @@ def _table(head: list[str], rows: list[tuple]) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        figures = analyze(make_config(args.config_file, args.opts), size=tuple(args.size), flops=args.flops, memory=args.memory)
+        figures = analyze(
+            make_config(args.config_file, args.opts), size=tuple(args.size), flops=args.flops, memory=args.memory
+        )
     except (ValueError, KeyError, OSError) as error:
         print(f"analyze_model.py: error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         return 2

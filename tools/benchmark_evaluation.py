@@ -28,15 +28,11 @@ from effowt_d2.evaluation.reference import evaluate_with_trackeval
 SUBSETS = ("all", "known", "unknown")
 FRAMES, OBJECTS = 37, 4
 CATEGORIES = [805, 190, 99, 504]  # person, camel, bird: known, unknown, known; and a distractor
-ENTRY = (
-    '{"image_id":%d,"category_id":1,"bbox":[%.2f,%.2f,%.2f,%.2f],"score":%.4f,"track_id":%d,"video_id":%d}'
-)
+ENTRY = '{"image_id":%d,"category_id":1,"bbox":[%.2f,%.2f,%.2f,%.2f],"score":%.4f,"track_id":%d,"video_id":%d}'
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[100, 200, 300], help="results a frame")
     parser.add_argument("--videos", type=int, nargs="+", default=[10])
     parser.add_argument("--tao-val", action="store_true", help="988 videos x 300 boxes, ours only")
@@ -65,7 +61,8 @@ def time_pair(folder: str, videos: int, boxes: int, workers: int) -> list:
     end = time.perf_counter()
     difference = max(
         np.abs(curve - ours[subset]["per_alpha"][name]).max()
-        for subset, curves in theirs.items() for name, curve in curves.items()
+        for subset, curves in theirs.items()
+        for name, curve in curves.items()
     )
     ratio = (end - middle) / (middle - start)
     return [videos, boxes, videos * FRAMES * boxes, end - middle, middle - start, ratio, difference]
@@ -78,9 +75,7 @@ def time_large(folder: str, workers: int) -> None:
     scores = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
     seconds = time.perf_counter() - start
     # Linux counts ru_maxrss in KiB; of the children it is the largest one's
-    own, child = (
-        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    own, child = (resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"{seconds:.1f} s, peak memory {own:.2f} GiB, largest worker {child:.2f} GiB")
     print(format_table(scores))
 
@@ -102,8 +97,9 @@ def write_synthetic(folder: str, videos: int, boxes: int) -> tuple:
 
 
 def _video(rng, gt, video, boxes):
-    gt["videos"].append({"id": video, "name": f"val/synthetic/{video}", "neg_category_ids": [],
-                         "not_exhaustive_category_ids": []})
+    gt["videos"].append(
+        {"id": video, "name": f"val/synthetic/{video}", "neg_category_ids": [], "not_exhaustive_category_ids": []}
+    )
     first = OBJECTS * video
     gt["tracks"] += [{"id": first + i, "category_id": c, "video_id": video} for i, c in enumerate(CATEGORIES)]
     start, speed = rng.uniform(0, 300, (boxes, 2)), rng.uniform(-4, 4, (boxes, 2))
@@ -113,8 +109,14 @@ def _video(rng, gt, video, boxes):
         gt["images"].append({"id": image, "video_id": video, "frame_index": 30 * frame})
         places = np.hstack([start + speed * frame, size])
         gt["annotations"] += [
-            {"image_id": image, "video_id": video, "track_id": first + i, "category_id": c,
-             "bbox": places[i].round(2).tolist()} for i, c in enumerate(CATEGORIES)
+            {
+                "image_id": image,
+                "video_id": video,
+                "track_id": first + i,
+                "category_id": c,
+                "bbox": places[i].round(2).tolist(),
+            }
+            for i, c in enumerate(CATEGORIES)
         ]
         noisy = places + rng.normal(0, 6, places.shape) * [1, 1, 0, 0]
         ids = boxes * video + np.arange(boxes)

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from effowt_d2 import model_zoo
 from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
-from effowt_d2.engine.video_predictor import VideoPredictor
-from effowt_d2.visualization import Frame
+from effowt_d2.inference.video_predictor import VideoPredictor
+from effowt_d2.video import Frame
 
 SCENE = VideoSplit(frames=40)
 MIB = 2**20

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from effowt_d2 import model_zoo
 from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
-from effowt_d2.engine.video_predictor import VideoPredictor
+from effowt_d2.inference.video_predictor import VideoPredictor
 
 KEYS = {
     "all": ("TEST.PRECISION",),

@@ -11,18 +11,17 @@ together; unlike the wall's they hardly grow when other programs use the machine
 import argparse
 import json
 import time
-from typing import Dict, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from effowt_d2.modeling.backbone.block import DenseMLP
-from effowt_d2.modeling.backbone.sparse_interaction import SIM_KINDS, SparseInteraction
+from effowt_d2.modeling.side.block import DenseMLP
+from effowt_d2.modeling.side.sparse_interaction import SIM_KINDS, SparseInteraction
 
 
 def saved_bytes(module: nn.Module, x: Tensor) -> int:
     """Bytes of the distinct storages saved for backward in one forward pass, parameters excluded."""
-    storages: Dict[int, int] = {}
+    storages: dict[int, int] = {}
     parameters = {p.untyped_storage().data_ptr() for p in module.parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -39,7 +38,7 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
     return total
 
 
-def run(module: nn.Module, x: Tensor, gradient: Tensor) -> Tuple[float, float, float]:
+def run(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[float, float, float]:
     """Wall seconds of the forward and of the backward pass, and CPU seconds of both."""
     x.grad = None
     module.zero_grad()
@@ -88,14 +87,20 @@ def main() -> None:
 
     height, width = args.size[0], args.size[-1]
     figures = compare(height, width, args.channels, args.kind, args.repeats)
-    print(f"1 x {height} x {width} tokens, C = {args.channels}, {args.kind}, fp32, "
-          f"{args.threads} thread(s), torch {torch.__version__}")
+    print(
+        f"1 x {height} x {width} tokens, C = {args.channels}, {args.kind}, fp32, "
+        f"{args.threads} thread(s), torch {torch.__version__}"
+    )
     for name in ("mlp", "sim"):
         f = figures[name]
-        print(f"{name}: forward {f['forward']:.4f} s, backward {f['backward']:.4f} s, together {f['seconds']:.4f} s, "
-              f"CPU {f['cpu_seconds']:.4f} s, saved {f['saved_bytes'] / 2**20:.1f} MiB")
-    print(f"time ratio {figures['time_ratio']:.3f}, CPU time ratio {figures['cpu_ratio']:.3f}, "
-          f"saved-bytes ratio {figures['saved_ratio']:.3f}")
+        print(
+            f"{name}: forward {f['forward']:.4f} s, backward {f['backward']:.4f} s, together {f['seconds']:.4f} s, "
+            f"CPU {f['cpu_seconds']:.4f} s, saved {f['saved_bytes'] / 2**20:.1f} MiB"
+        )
+    print(
+        f"time ratio {figures['time_ratio']:.3f}, CPU time ratio {figures['cpu_ratio']:.3f}, "
+        f"saved-bytes ratio {figures['saved_ratio']:.3f}"
+    )
     if args.json:
         with open(args.json, "w") as file:
             json.dump(figures, file, indent=2)

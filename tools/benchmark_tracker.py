@@ -1,6 +1,6 @@
 """Time of one tracker update against the numbers of detections and of remembered tracks. It only reports.
 
-    python tools/benchmark_tracker.py --detections 50 300 1000 --tracks 50 300 1000
+python tools/benchmark_tracker.py --detections 50 300 1000 --tracks 50 300 1000
 """
 
 import argparse
@@ -24,9 +24,7 @@ def make_detections(count: int, channels: int, generator: torch.Generator) -> tu
     return torch.cat([corner, corner + size], dim=1), scores, embeddings
 
 
-def measure(
-    settings: dict, detections: int, tracks: int, channels: int, frames: int, device: str
-) -> tuple[float, int]:
+def measure(settings: dict, detections: int, tracks: int, channels: int, frames: int, device: str) -> tuple[float, int]:
     """Median milliseconds of an update, and the ids it continued.
 
     Before each timed frame an untimed one fills an empty memory with ``tracks`` entries, so that every timed
@@ -52,9 +50,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detections", type=int, nargs="+", default=[50, 100, 300, 1000])
     parser.add_argument("--tracks", type=int, nargs="+", default=[50, 100, 300, 1000, 3000])
     parser.add_argument("--channels", type=int, default=256, help="channels of an embedding")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Name the tracks of a dataset and count the right names, for known and unknown categories, beside chance.
 
-    python tools/evaluate_names.py --config-file F --gt
-    python tools/evaluate_names.py --config-file F --results output/inference/shapes_ow_val/tao_ow_results.json
+python tools/evaluate_names.py --config-file F --gt
+python tools/evaluate_names.py --config-file F --results output/inference/shapes_ow_val/tao_ow_results.json
 """
 
 import argparse
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from name_accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes
 from tabulate import tabulate
 
 from effowt_d2.engine import make_config
@@ -21,7 +22,6 @@ from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth, re
 from effowt_d2.evaluation.groups import choose_groups
 from effowt_d2.evaluation.results_io import check_results, load_results
 from effowt_d2.naming import TrackNamer, read_vocabulary
-from effowt_d2.naming.accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes
 
 SUBSETS = ("all", "known", "unknown")
 

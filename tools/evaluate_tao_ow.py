@@ -26,9 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> int:
     args = get_parser().parse_args()
     try:
-        scores = evaluate_tao_ow(
-            args.gt, args.results, args.subsets, args.max_detections, workers=args.workers
-        )
+        scores = evaluate_tao_ow(args.gt, args.results, args.subsets, args.max_detections, workers=args.workers)
     except (ValueError, FileNotFoundError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

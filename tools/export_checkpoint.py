@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Make a checkpoint to hand on: the model and its header, without optimizer and iteration.
 
-    python tools/export_checkpoint.py output/demo/model_final.pth model.pth --half
+python tools/export_checkpoint.py output/demo/model_final.pth model.pth --half
 """
 
 import argparse
@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from effowt_d2.checkpoint.contents import HEADER
-from effowt_d2.checkpoint.files import read_tensors, write_atomically
+from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.tensor_files import read_tensors
 
 
 def main() -> int:

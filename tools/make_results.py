@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from effowt_d2.experiments.plan_file import load_plan
-from effowt_d2.experiments.report import make_page, make_plots
-from effowt_d2.experiments.summary import Summary
-from effowt_d2.experiments.table import open_curves, open_runs
+from experiments.plan_file import load_plan
+from experiments.report import make_page, make_plots
+from experiments.summary import Summary
+from experiments.table import open_curves, open_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import cv2
+from shapes_lab.baselines import BASELINES
 
 from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images, load_shapes_ow_videos
 from effowt_d2.data.shapes_ow import ImageSplit, VideoSplit, draw_image, draw_video
-from effowt_d2.data.shapes_ow.baselines import BASELINES
 from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 from effowt_d2.evaluation import evaluate_tao_ow
 
@@ -28,9 +28,7 @@ def render(output: Path, splits: list[str], known: int) -> None:
             records = load_shapes_ow_images(ImageSplit(known=known), output / "shapes_ow" / f"train{suffix}")
         else:
             records = load_shapes_ow_videos(VideoSplit(name=name), output / "shapes_ow" / name)
-        print(
-            f"{name}: {len(records)} images, {sum(len(r['annotations']) for r in records)} labelled objects"
-        )
+        print(f"{name}: {len(records)} images, {sum(len(r['annotations']) for r in records)} labelled objects")
 
 
 def print_baselines(ground_truth: Path) -> None:
@@ -61,19 +59,11 @@ def print_speed(count: int = 100) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("datasets"), help="the folder DETECTRON2_DATASETS names"
-    )
-    parser.add_argument(
-        "--splits", nargs="+", default=["train", "val", "test"], choices=["train", "val", "test"]
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("datasets"), help="the folder DETECTRON2_DATASETS names")
+    parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], choices=["train", "val", "test"])
     parser.add_argument("--known", type=int, default=DEFAULT_KNOWN, choices=KNOWN_COUNTS, help="known shapes")
-    parser.add_argument(
-        "--baselines", action="store_true", help="score the baselines on the val videos afterwards"
-    )
+    parser.add_argument("--baselines", action="store_true", help="score the baselines on the val videos afterwards")
     parser.add_argument("--speed", action="store_true", help="only measure the rendering speed")
     args = parser.parse_args()
     if args.speed:

@@ -7,7 +7,7 @@
 
 Each run is a train_net.py in OUTPUT/GROUP/NAME/seedK, with its log in run.log there. A finished run is never repeated; one
 that failed or was killed is marked in the table, and goes on from its last checkpoint at the next start. The plan's format
-is described in effowt_d2/experiments/plan_file.py; tools/make_results.py makes tables and plots of what was run.
+is described in tools/experiments/plan_file.py; tools/make_results.py makes tables and plots of what was run.
 """
 
 import argparse
@@ -17,12 +17,11 @@ import sys
 from pathlib import Path
 
 import torch
+from experiments.launcher import Launcher
+from experiments.plan_file import load_plan
+from experiments.recipe import check_configs
+from experiments.runner import Runner, select
 from tabulate import tabulate
-
-from effowt_d2.experiments.launcher import Launcher
-from effowt_d2.experiments.plan_file import load_plan
-from effowt_d2.experiments.recipe import check_configs
-from effowt_d2.experiments.runner import Runner, select
 
 ROOT = Path(__file__).resolve().parents[1]
 

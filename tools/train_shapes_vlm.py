@@ -18,14 +18,14 @@ import numpy as np
 import open_clip
 import torch
 from open_clip.pos_embed import get_2d_sincos_pos_embed
+from shapes_lab.captions import captioned_batch, single_object
+from shapes_lab.zero_shot import normalise, zero_shot_accuracy
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from effowt_d2.data.shapes_ow.captions import captioned_batch, single_object
-from effowt_d2.model_zoo.vlm.registry import FOLDER, SHAPES_CLIP, register_vlm_configs
-from effowt_d2.model_zoo.vlm.zero_shot import normalise, zero_shot_accuracy
+from effowt_d2.assets.vlm_configs import FOLDER, SHAPES_CLIP, register_vlm_configs
 
 _HELD_OUT = 4  # random stream of the evaluation pictures
 logger = logging.getLogger("train_shapes_vlm")
@@ -52,17 +52,13 @@ class CaptionedBatches(Dataset):
         cv2.setNumThreads(1)
         ease = max(0.0, 1 - index / max(1, self.easy))
         size = self.size // 2 if index < self.small else self.size
-        images, captions = captioned_batch(
-            seed=self.seed, index=index, batch=self.batch, size=size, ease=ease
-        )
+        images, captions = captioned_batch(seed=self.seed, index=index, batch=self.batch, size=size, ease=ease)
         return torch.from_numpy(images), self.tokenizer(captions)
 
 
 def held_out(*, seed: int, count: int, size: int) -> tuple[torch.Tensor, list[int]]:
     """Single-object pictures from a random stream that training never reads, and their category ids."""
-    pairs = [
-        single_object(np.random.default_rng([seed, _HELD_OUT, index]), size=size) for index in range(count)
-    ]
+    pairs = [single_object(np.random.default_rng([seed, _HELD_OUT, index]), size=size) for index in range(count)]
     return torch.from_numpy(np.stack([image for image, _ in pairs])), [look.category_id for _, look in pairs]
 
 
@@ -97,9 +93,7 @@ def make_optimizers(
     model: torch.nn.Module, *, lr: float, muon_lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the transformer blocks, AdamW for everything else."""
-    blocks = [
-        p for part in (model.visual.transformer, model.transformer) for p in part.parameters() if p.ndim == 2
-    ]
+    blocks = [p for part in (model.visual.transformer, model.transformer) for p in part.parameters() if p.ndim == 2]
     inside = {id(p) for p in blocks}
     others = [p for p in model.parameters() if id(p) not in inside]
     return [
@@ -120,9 +114,7 @@ def evaluate(model: torch.nn.Module, tokenizer, pictures: tuple[torch.Tensor, li
     """Zero-shot accuracy on the held-out pictures, in eval mode."""
     model.eval()
     device = model.logit_scale.device
-    scores = zero_shot_accuracy(
-        model, lambda texts: tokenizer(texts).to(device), pictures[0].to(device), pictures[1]
-    )
+    scores = zero_shot_accuracy(model, lambda texts: tokenizer(texts).to(device), pictures[0].to(device), pictures[1])
     model.train()
     return scores
 
@@ -140,9 +132,7 @@ def window(table: torch.Tensor, *, cells: int, step: int) -> torch.Tensor:
         (1 + cells * cells, C)
     """
     side = math.isqrt(len(table) - 1)
-    top, left = divmod(
-        step * 7 % (side - cells + 1) ** 2, side - cells + 1
-    )  # 7: every place in turn, far apart
+    top, left = divmod(step * 7 % (side - cells + 1) ** 2, side - cells + 1)  # 7: every place in turn, far apart
     grid = table[1:].unflatten(0, (side, side))[top : top + cells, left : left + cells]
     return torch.cat([table[:1], grid.flatten(0, 1)])
 
@@ -171,13 +161,9 @@ def build(args: argparse.Namespace) -> tuple[torch.nn.Module, DataLoader, Callab
     torch.manual_seed(args.seed)
     model = open_clip.create_model(args.model)
     size = model.visual.image_size[0]
-    whiten_patches(
-        model, torch.from_numpy(captioned_batch(seed=args.seed + 1, index=0, batch=256, size=size)[0])
-    )
+    whiten_patches(model, torch.from_numpy(captioned_batch(seed=args.seed + 1, index=0, batch=256, size=size)[0]))
     with torch.no_grad():  # neighbouring positions start alike: what is learned at one place holds nearby
-        grid = get_2d_sincos_pos_embed(
-            model.visual.ln_pre.normalized_shape[0], model.visual.grid_size[0], True
-        )
+        grid = get_2d_sincos_pos_embed(model.visual.ln_pre.normalized_shape[0], model.visual.grid_size[0], True)
         model.visual.positional_embedding.copy_(torch.from_numpy(grid))
     tokenizer = open_clip.get_tokenizer(args.model)
     batches = CaptionedBatches(
@@ -218,9 +204,7 @@ def train(args: argparse.Namespace) -> None:
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save(model, args.output)
             scores = evaluate(model, tokenizer, pictures)
-            logger.info(
-                "step %d loss %.3f %s", step + 1, average, {k: round(100 * v, 1) for k, v in scores.items()}
-            )
+            logger.info("step %d loss %.3f %s", step + 1, average, {k: round(100 * v, 1) for k, v in scores.items()})
 
 
 def contrastive_loss(
@@ -235,39 +219,27 @@ def contrastive_loss(
     with torch.autocast(images.device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         image_features = vision(model.visual, normalise(images), positions)
     text_features = model.encode_text(tokens, normalize=True)
-    return open_clip.ClipLoss()(
-        F.normalize(image_features.float(), dim=-1), text_features, model.logit_scale.exp()
-    )
+    return open_clip.ClipLoss()(F.normalize(image_features.float(), dim=-1), text_features, model.logit_scale.exp())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", default=SHAPES_CLIP, help="open_clip model name")
-    parser.add_argument(
-        "--output", type=Path, default=FOLDER / f"{SHAPES_CLIP}.pt", help="checkpoint to write"
-    )
+    parser.add_argument("--output", type=Path, default=FOLDER / f"{SHAPES_CLIP}.pt", help="checkpoint to write")
     parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--muon-lr", type=float, default=5e-3, help="of the matrices in the blocks")
     parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up")
-    parser.add_argument(
-        "--easy", type=int, default=1500, help="steps from large single objects to everything"
-    )
+    parser.add_argument("--easy", type=int, default=1500, help="steps from large single objects to everything")
     parser.add_argument("--small", type=int, default=2600, help="first steps, with pictures of half the side")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the model first (needs a C++ compiler)"
-    )
+    parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--workers", type=int, default=1, help="rendering processes")
-    parser.add_argument(
-        "--save-every", type=int, default=500, help="steps between checkpoints and evaluations"
-    )
+    parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints and evaluations")
     parser.add_argument("--eval-count", type=int, default=560, help="held-out pictures")
     args = parser.parse_args()
     if not hasattr(torch.optim, "Muon"):

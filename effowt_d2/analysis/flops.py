@@ -7,7 +7,7 @@ decoding, NMS and association are left out.
 """
 
 import copy
-from typing import Callable, Dict, Tuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 __all__ = ["count_flops"]
 
 
-def count_flops(model: nn.Module, size: Tuple[int, int], *, proposals: int, detections: int) -> Dict[str, int]:
+def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, detections: int) -> dict[str, int]:
     """Count one image.
 
     Args:
@@ -55,7 +55,7 @@ def _pretend_on_cpu(model: nn.Module) -> None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
-def _count_parts(model: nn.Module, size: Tuple[int, int], proposals: int, detections: int) -> Dict[str, int]:
+def _count_parts(model: nn.Module, size: tuple[int, int], proposals: int, detections: int) -> dict[str, int]:
     backbone, rpn, cascade, reid = model.backbone, model.proposal_generator, model.roi_heads, model.reid_head
     height, width = size
     numbers = backbone.strategy.taps

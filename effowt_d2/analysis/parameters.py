@@ -1,11 +1,11 @@
 """Parameters of a model, by part, frozen and trained."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional
 
 from torch import nn
 
-from effowt_d2.modeling.backbone import SideNetwork, Tower
+from effowt_d2.modeling.side import SideNetwork
+from effowt_d2.modeling.tower import Tower
 
 __all__ = ["PartCount", "count_parameters", "model_parts", "ratios"]
 
@@ -24,7 +24,7 @@ class PartCount:
         return self.frozen + self.trained
 
 
-def model_parts(model: nn.Module) -> Dict[str, List[nn.Module]]:
+def model_parts(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The modules of each part: tower, what the strategy adds (the side network in detail, or a neck), and the heads.
 
     Args:
@@ -46,7 +46,7 @@ def model_parts(model: nn.Module) -> Dict[str, List[nn.Module]]:
     return parts
 
 
-def count_parameters(model: nn.Module) -> Dict[str, PartCount]:
+def count_parameters(model: nn.Module) -> dict[str, PartCount]:
     """Parameters of each part of :func:`model_parts`, and of ``other`` where something is in none of them.
 
     A parameter that several parts share counts for the first.
@@ -62,7 +62,7 @@ def count_parameters(model: nn.Module) -> Dict[str, PartCount]:
     return counts
 
 
-def ratios(counts: Dict[str, PartCount]) -> Dict[str, Optional[float]]:
+def ratios(counts: dict[str, PartCount]) -> dict[str, float | None]:
     """The three ratios, as fractions.
 
     Args:

@@ -1,7 +1,6 @@
 """What autograd keeps for the backward pass of a training step, by part."""
 
 from collections import Counter
-from typing import Dict, List, Tuple
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -13,7 +12,7 @@ from .parameters import model_parts
 __all__ = ["count_saved_bytes", "made_up_batch"]
 
 
-def made_up_batch(images: int, size: Tuple[int, int], *, objects: int = 8, seed: int = 0) -> List[dict]:
+def made_up_batch(images: int, size: tuple[int, int], *, objects: int = 8, seed: int = 0) -> list[dict]:
     """Training inputs of noise: two views of each image with the same boxes.
 
     Args:
@@ -38,7 +37,7 @@ def made_up_batch(images: int, size: Tuple[int, int], *, objects: int = 8, seed:
     return [{**view(), "reference": view()} for _ in range(images)]
 
 
-def count_saved_bytes(model: nn.Module, batch: List[dict]) -> Dict[str, int]:
+def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
     """Run the forward pass of a training step and count what its graph holds.
 
     Parameters and buffers are not counted, and a tensor that several operations keep counts once, for the part that

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -10,7 +11,9 @@ from detectron2.utils import comm
 from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
-from effowt_d2.model_zoo.paths import resolve_weights
+from effowt_d2.assets.paths import resolve_weights
+from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.tensor_files import CheckpointError, UnreadableCheckpointError, check_pickle, read_tensors
 
 from .contents import (
     HEADER,
@@ -22,7 +25,6 @@ from .contents import (
     plain,
     trained_state,
 )
-from .files import CheckpointError, UnreadableCheckpointError, check_pickle, read_tensors, write_atomically
 
 __all__ = ["EffOWTCheckpointer"]
 
@@ -32,7 +34,7 @@ class _SafeReader(Checkpointer):
 
     unsafe_pickle = False
 
-    def _load_file(self, f: str) -> Dict[str, Any]:
+    def _load_file(self, f: str) -> dict[str, Any]:
         data = read_tensors(f, unsafe_pickle=self.unsafe_pickle)
         if not isinstance(data, dict):
             raise UnreadableCheckpointError(f"{f} is no checkpoint: it holds a {type(data).__name__}, not a dict")
@@ -60,7 +62,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         model: nn.Module,
         save_dir: str = "",
         *,
-        save_to_disk: Optional[bool] = None,
+        save_to_disk: bool | None = None,
         config: str = "",
         unsafe_pickle: bool = False,
         **checkpointables: Any,
@@ -69,7 +71,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         self.config = config
         self.unsafe_pickle = unsafe_pickle
         self._file = ""
-        self._unusable: Set[str] = set()
+        self._unusable: set[str] = set()
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write ``save_dir/name.pth`` and tag it as the newest; other processes than the main one do nothing.
@@ -107,7 +109,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         tag = os.path.join(self.save_dir, "last_checkpoint")
         write_atomically(tag, lambda stream: stream.write(last_filename_basename.encode()))
 
-    def load(self, path: str, checkpointables: Optional[List[str]] = None) -> Dict[str, Any]:
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load a checkpoint; if that fails, the model is as it was before.
 
         Args:
@@ -137,7 +139,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             # Detectron2 main keeps what it parsed of a path when loading fails, and then refuses to load again
             self._parsed_url_during_load = None
 
-    def resume_or_load(self, path: str, *, resume: bool = True) -> Dict[str, Any]:
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Continue from the newest checkpoint in ``save_dir``, or load ``path`` without checkpointables.
 
         A damaged newest checkpoint is reported, and the newest good one before it is taken. The damaged file stays;
@@ -181,7 +183,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
                 now,
             )
 
-    def _iterations(self, newest: str) -> Iterator[Tuple[int, str]]:
+    def _iterations(self, newest: str) -> Iterator[tuple[int, str]]:
         """The iteration at which each other good checkpoint of a training run was written, and its file."""
         for file in self.get_all_checkpoint_files():
             if os.path.basename(file) == os.path.basename(newest):
@@ -195,7 +197,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             if isinstance(data, dict) and HEADER in data and "iteration" in data:
                 yield data["iteration"], file
 
-    def _load_file(self, filename: str) -> Dict[str, Any]:
+    def _load_file(self, filename: str) -> dict[str, Any]:
         if not self.unsafe_pickle and filename.endswith(".pkl"):
             check_pickle(filename)
         elif filename.endswith(".pyth"):
@@ -203,7 +205,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             read_tensors(filename, unsafe_pickle=self.unsafe_pickle)
         return super()._load_file(filename)
 
-    def _load_model(self, checkpoint: Dict[str, Any]) -> Any:
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         frozen = set(frozen_keys(self.model))
         if HEADER in checkpoint:
             check_header(checkpoint[HEADER], self.model, self._file)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Dict, List
+from typing import Any
 
 import detectron2
 import numpy as np
@@ -11,10 +11,9 @@ import torch
 from detectron2.utils import comm
 from torch import Tensor, nn
 
-from effowt_d2.modeling.backbone.tower import Tower
+from effowt_d2.modeling.tower.tower import Tower
+from effowt_d2.utils.tensor_files import CheckpointError
 from effowt_d2.version import __version__
-
-from .files import CheckpointError
 
 __all__ = [
     "HEADER",
@@ -32,13 +31,13 @@ HEADER = "effowt"
 FORMAT = 1
 
 
-def frozen_keys(model: nn.Module) -> List[str]:
+def frozen_keys(model: nn.Module) -> list[str]:
     """Keys of the model's state dict that lie in a frozen tower, buffers included."""
     prefixes = tuple(path + "." if path else "" for path, tower in _towers(model).items() if tower.frozen)
     return [key for key in model.state_dict() if key.startswith(prefixes)] if prefixes else []
 
 
-def _towers(model: nn.Module) -> Dict[str, Tower]:
+def _towers(model: nn.Module) -> dict[str, Tower]:
     # a tower may be reached by several paths, and each of them has its own keys in the state dict
     return {p: m for p, m in model.named_modules(remove_duplicate=False) if isinstance(m, Tower)}
 
@@ -51,7 +50,7 @@ def trained_state(model: nn.Module) -> "OrderedDict[str, Tensor]":
     return state
 
 
-def make_header(model: nn.Module, config: str) -> Dict[str, Any]:
+def make_header(model: nn.Module, config: str) -> dict[str, Any]:
     """The header: format, config, number of processes, versions, and name and hash of each tower by its place in the
     model."""
     return {
@@ -67,7 +66,7 @@ def make_header(model: nn.Module, config: str) -> Dict[str, Any]:
     }
 
 
-def _describe(model: nn.Module) -> Dict[str, Dict[str, Any]]:
+def _describe(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The hash is of what is not in the file, so a trained tower has none."""
     return {
         path: {"name": tower.name, "weights_hash": tower.weights_hash() if tower.frozen else None}

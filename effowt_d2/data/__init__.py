@@ -4,8 +4,9 @@ For training on COCO take Detectron2's own ``coco_2017_train``: the loader makes
 leaves crowds out, so the known classes need no dataset of their own.
 """
 
-from .datasets.shapes_ow import register_all_shapes_ow
-from .datasets.tao_ow import load_tao_format, register_all_tao_ow, register_tao_format
+from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow
+from effowt_d2.data.datasets.tao_ow import load_tao_format, register_all_tao_ow, register_tao_format
+
 from .loaders import build_train_loader, build_video_test_loader
 from .mappers import FrameMapper, TwoViewMapper
 from .views import ImageReadError

@@ -137,8 +137,9 @@ def load_frame_records(dataset_name: str) -> list[list[dict]]:
         if kind == "image":
             continue
         frames.sort(key=lambda frame: frame["frame_index"])
+        before = None
         for position, frame in enumerate(frames):
-            if position and frame["frame_index"] == before:
+            if frame["frame_index"] == before:
                 raise ValueError(f"dataset '{dataset_name}', video {video_id}: two frames have frame_index {before}")
             before, frame["frame_index"] = frame["frame_index"], position
     return list(videos.values())

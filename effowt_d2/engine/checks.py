@@ -8,8 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.loaders import load_frame_records
-from effowt_d2.modeling.backbone.strategy import strategy_class
-from effowt_d2.modeling.backbone.tower_builder import find_weights
+from effowt_d2.modeling.tower.builder import find_weights
+from effowt_d2.modeling.transfer.strategy import strategy_class
 
 from .evaluators import build_evaluator
 from .launch import check_processes, started_by_torchrun

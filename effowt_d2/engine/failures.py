@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 
 from effowt_d2.checkpoint import CheckpointError, DiskFullError
-from effowt_d2.checkpoint.files import is_disk_full
 from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_death
+from effowt_d2.utils.files import is_disk_full
 
 from .rendezvous import RendezvousError
 

@@ -7,7 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from effowt_d2.modeling.parts import TrainedPart
+from effowt_d2.modeling.transfer.ownership import TrainedPart
 
 __all__ = ["OwnedParameter", "build_optimizer", "owned_parameters"]
 

@@ -39,8 +39,9 @@ def check_address(url: str, *, num_machines: int = 1, machine_rank: int = 0) -> 
             the machine doesn't exist.
     """
     if not 0 <= machine_rank < num_machines:
-        raise ValueError(f"--machine-rank is {machine_rank}, with --num-machines {num_machines} it can be "
-                         f"0 to {num_machines - 1}")
+        raise ValueError(
+            f"--machine-rank is {machine_rank}, with --num-machines {num_machines} it can be 0 to {num_machines - 1}"
+        )
     if url == "auto":
         if num_machines > 1:
             raise ValueError(f"--dist-url auto is for one machine, but there are {num_machines}; give tcp://HOST:PORT")

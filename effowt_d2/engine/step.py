@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
-from effowt_d2.modeling.backbone.tower_speed import PRECISIONS
+from effowt_d2.modeling.tower.precision import PRECISIONS
 
 __all__ = ["Precision", "StepTrainer", "clip_gradients", "inference_autocast"]
 

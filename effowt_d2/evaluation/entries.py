@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, List, Optional, Type
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,9 @@ class EntryList:
         start: index of the first entry in the whole list.
     """
 
-    entries: List[Any]
+    entries: list[Any]
     file: str
-    error: Type[Exception]
+    error: type[Exception]
     label: str = "entry"
     start: int = 0
 
@@ -48,7 +48,7 @@ class EntryList:
                     self.fail(index, f"the field '{key}' is missing; there are {', '.join(map(repr, entry))}")
             raise
 
-    def integers(self, key: str, default: Optional[int] = None) -> np.ndarray:
+    def integers(self, key: str, default: int | None = None) -> np.ndarray:
         """(n,) int64 column of a field holding whole numbers.
 
         Args:

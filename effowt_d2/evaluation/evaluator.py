@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import OrderedDict
-from typing import Dict, List, Mapping, Sequence, Union
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -41,7 +41,7 @@ class TAOOWEvaluator(DatasetEvaluator):
         self,
         dataset_name: str,
         *,
-        output_dir: Union[str, os.PathLike],
+        output_dir: str | os.PathLike,
         distributed: bool = True,
         max_detections: int = 300,
         subsets: Sequence[str] = ("all", "known", "unknown"),
@@ -58,7 +58,7 @@ class TAOOWEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all predictions."""
-        self._predictions: List[Dict[str, np.ndarray]] = []
+        self._predictions: list[dict[str, np.ndarray]] = []
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Take in the tracks of some frames.
@@ -77,19 +77,20 @@ class TAOOWEvaluator(DatasetEvaluator):
             missing = [name for name in ("pred_boxes", "scores", "track_ids") if not instances.has(name)]
             if missing:
                 raise ValueError(
-                    f"image {frame['image_id']}: the instances lack {missing}, "
-                    f"they have {list(instances.get_fields())}"
+                    f"image {frame['image_id']}: the instances lack {missing}, they have {list(instances.get_fields())}"
                 )
             instances = instances[instances.track_ids >= 0].to("cpu")
             boxes = instances.pred_boxes.tensor.detach().numpy().astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
-            self._predictions.append({
-                "image_id": int(frame["image_id"]),
-                "video_id": int(frame["video_id"]),
-                "bbox": boxes,
-                "score": instances.scores.detach().numpy().astype(np.float64),
-                "track_id": instances.track_ids.numpy().astype(np.int64),
-            })
+            self._predictions.append(
+                {
+                    "image_id": int(frame["image_id"]),
+                    "video_id": int(frame["video_id"]),
+                    "bbox": boxes,
+                    "score": instances.scores.detach().numpy().astype(np.float64),
+                    "track_id": instances.track_ids.numpy().astype(np.int64),
+                }
+            )
 
     def evaluate(self) -> OrderedDict:
         """Save the predictions of all processes, then score them.
@@ -138,12 +139,12 @@ class TAOOWEvaluator(DatasetEvaluator):
 
     def _score(self, gt, results: Results) -> OrderedDict:
         groups = MetadataCatalog.get(self._dataset_name).get("open_world_groups", None)
-        scores = evaluate_tao_ow(
-            gt, results, self._subsets, self._max_detections, groups=groups, workers=self._workers
-        )
+        scores = evaluate_tao_ow(gt, results, self._subsets, self._max_detections, groups=groups, workers=self._workers)
         logger.info(
             "[TAOOWEvaluator] %s, at most %s results an image:\n%s",
-            self._dataset_name, self._max_detections or "unlimited", format_table(scores),
+            self._dataset_name,
+            self._max_detections or "unlimited",
+            format_table(scores),
         )
         names = ("OWTA", "D.Re", "A.Acc")
         # Detectron2 prints only names without "-", as it does with AP and AP-category

@@ -2,8 +2,8 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import List, Mapping, Optional, Union
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Frames:
 
     file: str
     video_ids: np.ndarray
-    video_names: List[str]
+    video_names: list[str]
     image_ids: np.ndarray
     image_video: np.ndarray
     image_frame: np.ndarray
@@ -65,10 +65,10 @@ class GroundTruth(Frames):
     track: np.ndarray
     category: np.ndarray
     boxes: np.ndarray
-    open_world: Optional[Mapping]
+    open_world: Mapping | None
 
 
-def read_ground_truth_json(source: Union[str, os.PathLike, Mapping]) -> Mapping:
+def read_ground_truth_json(source: str | os.PathLike | Mapping) -> Mapping:
     """The ground truth as the json module returns it, from a path or passed through; errors name the file."""
     if isinstance(source, Mapping):
         return source
@@ -82,7 +82,7 @@ def read_ground_truth_json(source: Union[str, os.PathLike, Mapping]) -> Mapping:
     return data
 
 
-def load_frames(source: Union[str, os.PathLike, Mapping], file: Optional[str] = None) -> Frames:
+def load_frames(source: str | os.PathLike | Mapping, file: str | None = None) -> Frames:
     """Read and check the videos and images only, which a split without annotations has too.
 
     Args:
@@ -97,9 +97,7 @@ def load_frames(source: Union[str, os.PathLike, Mapping], file: Optional[str] = 
     return Frames(**_frames(data, file))
 
 
-def load_ground_truth(
-    source: Union[str, os.PathLike, Mapping, GroundTruth], file: Optional[str] = None
-) -> GroundTruth:
+def load_ground_truth(source: str | os.PathLike | Mapping | GroundTruth, file: str | None = None) -> GroundTruth:
     """Read and check a ground truth.
 
     Args:
@@ -125,7 +123,7 @@ def load_ground_truth(
     )
 
 
-def _name(source: Union[str, os.PathLike, Mapping]) -> str:
+def _name(source: str | os.PathLike | Mapping) -> str:
     return "ground truth" if isinstance(source, Mapping) else os.fspath(source)
 
 
@@ -159,7 +157,7 @@ def _unique_ids(entries: EntryList) -> np.ndarray:
     return ids
 
 
-def _video_names(videos: EntryList) -> List[str]:
+def _video_names(videos: EntryList) -> list[str]:
     names, seen = videos.values("name"), set()
     for index, name in enumerate(names):
         if not isinstance(name, str):

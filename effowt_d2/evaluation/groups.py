@@ -1,8 +1,8 @@
 """Which category ids are known, unknown or distractors."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import FrozenSet, Mapping, Optional, Sequence, Union
+from functools import cache
 
 import numpy as np
 
@@ -21,9 +21,9 @@ class CategoryGroups:
         unknown: ids of the unknown group; None means every id in neither of the other two.
     """
 
-    known: FrozenSet[int]
-    distractor: FrozenSet[int] = frozenset()
-    unknown: Optional[FrozenSet[int]] = None
+    known: frozenset[int]
+    distractor: frozenset[int] = frozenset()
+    unknown: frozenset[int] | None = None
 
     def __post_init__(self):
         both = (self.known & self.distractor) | (self.unknown or frozenset()) & (self.known | self.distractor)
@@ -47,7 +47,7 @@ class CategoryGroups:
         return _isin(category_ids, getattr(self, subset))
 
 
-@lru_cache(maxsize=None)
+@cache
 def tao_groups() -> CategoryGroups:
     """TAO-OW's groups as the trackeval package has them: 78 known ids, 45 distractors, others to 1999."""
     try:
@@ -59,14 +59,10 @@ def tao_groups() -> CategoryGroups:
         ) from problem
     dataset = TAO_OW.__new__(TAO_OW)  # its constructor wants files; the lists need none
     dataset._split_known_unknown_distractor()
-    return CategoryGroups(
-        frozenset(dataset.knowns), frozenset(dataset.distractors), frozenset(dataset.unknowns)
-    )
+    return CategoryGroups(frozenset(dataset.knowns), frozenset(dataset.distractors), frozenset(dataset.unknowns))
 
 
-def choose_groups(
-    groups: Union[CategoryGroups, Mapping, None], in_file: Optional[Mapping], file: str
-) -> CategoryGroups:
+def choose_groups(groups: CategoryGroups | Mapping | None, in_file: Mapping | None, file: str) -> CategoryGroups:
     """The groups to score with: the given ones, else the ground truth file's own, else TAO's.
 
     Args:
@@ -89,9 +85,7 @@ def choose_groups(
 def check_subsets(subsets: Sequence[str]) -> None:
     """Raise ValueError unless ``subsets`` names one or more existing subsets, each once."""
     if isinstance(subsets, str) or not subsets or len(set(subsets)) != len(subsets):
-        raise ValueError(
-            f"subsets must be a list of different names out of {', '.join(SUBSETS)}; got {subsets!r}"
-        )
+        raise ValueError(f"subsets must be a list of different names out of {', '.join(SUBSETS)}; got {subsets!r}")
     for subset in subsets:
         if subset not in SUBSETS:
             raise ValueError(f"unknown subset {subset!r}; there are {', '.join(SUBSETS)}")
@@ -108,12 +102,12 @@ def _from_mapping(groups: Mapping, where: str) -> CategoryGroups:
         raise ValueError(f"{where}: {problem}") from None
 
 
-def _as_ids(values, where: str) -> FrozenSet[int]:
+def _as_ids(values, where: str) -> frozenset[int]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise ValueError(f"{where}: category ids must be integers, got {value!r}")
     return frozenset(int(value) for value in values)
 
 
-def _isin(category_ids: np.ndarray, group: FrozenSet[int]) -> np.ndarray:
+def _isin(category_ids: np.ndarray, group: frozenset[int]) -> np.ndarray:
     return np.isin(category_ids, np.fromiter(group, dtype=np.int64, count=len(group)))

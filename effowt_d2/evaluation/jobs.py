@@ -1,7 +1,7 @@
 """One video at a time: its part of the arrays, and its score in every subset."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence
 
 import numpy as np
 
@@ -46,7 +46,11 @@ class VideoJob:
 
 
 def video_jobs(
-    gt: GroundTruth, results: Results, image: np.ndarray, groups: CategoryGroups, subsets: Sequence[str],
+    gt: GroundTruth,
+    results: Results,
+    image: np.ndarray,
+    groups: CategoryGroups,
+    subsets: Sequence[str],
     max_detections: int,
 ) -> Iterator[VideoJob]:
     """Cut ground truth and results into videos.
@@ -75,15 +79,22 @@ def video_jobs(
         rows = rows[np.argsort(image[rows], kind="stable")]
         yield VideoJob(
             frame_index=gt.image_frame[images],
-            gt_frame=gt_frame, gt_track=gt.track[annotations], gt_boxes=gt.boxes[annotations],
+            gt_frame=gt_frame,
+            gt_track=gt.track[annotations],
+            gt_boxes=gt.boxes[annotations],
             gt_members=members[annotations],
-            frame=np.searchsorted(images, image[rows]), track=results.track_id[rows],
-            score=results.score[rows], boxes=results.bbox[rows], row=rows,
-            drops_unmatched=bool(gt.drops_unmatched[video]), max_detections=max_detections, file=results.file,
+            frame=np.searchsorted(images, image[rows]),
+            track=results.track_id[rows],
+            score=results.score[rows],
+            boxes=results.bbox[rows],
+            row=rows,
+            drops_unmatched=bool(gt.drops_unmatched[video]),
+            max_detections=max_detections,
+            file=results.file,
         )
 
 
-def score_job(job: VideoJob) -> List[owta.VideoScore]:
+def score_job(job: VideoJob) -> list[owta.VideoScore]:
     """Score one video in every subset.
 
     Raises:
@@ -116,7 +127,7 @@ def _frames_in_time(job: VideoJob, members: np.ndarray) -> np.ndarray:
     return frames[np.lexsort((first, job.frame_index[frames]))]
 
 
-def _rows_by_frame(frame: np.ndarray, count: int) -> List[np.ndarray]:
+def _rows_by_frame(frame: np.ndarray, count: int) -> list[np.ndarray]:
     order = np.argsort(frame, kind="stable")
     return np.split(order, np.searchsorted(frame[order], np.arange(1, count))) if count else []
 
@@ -135,7 +146,7 @@ def _limit(job: VideoJob, rows: np.ndarray) -> np.ndarray:
     """The highest-scored results of a frame; in file order where nothing is left out, as in TrackEval."""
     if not job.max_detections or len(rows) <= job.max_detections:
         return rows
-    return rows[np.argsort(-job.score[rows], kind="stable")[:job.max_detections]]
+    return rows[np.argsort(-job.score[rows], kind="stable")[: job.max_detections]]
 
 
 def _check_unique(job: VideoJob, rows: np.ndarray) -> None:

@@ -4,7 +4,7 @@ import gc
 import json
 import os
 import re
-from typing import Iterator, Optional, Type
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -15,7 +15,7 @@ SPACE = re.compile(r"\s*")
 
 
 def read_json_list(
-    path: str, error: Type[Exception], progress: Optional[bool] = None, chunk: int = CHUNK
+    path: str, error: type[Exception], progress: bool | None = None, chunk: int = CHUNK
 ) -> Iterator[list]:
     """Read a file holding one JSON list of objects, piece by piece.
 
@@ -51,7 +51,7 @@ def read_json_list(
         raise error(f"{path}: {_what_is_wrong(text, separator, count)}")
 
 
-def _read(file, size: int, path: str, error: Type[Exception]) -> str:
+def _read(file, size: int, path: str, error: type[Exception]) -> str:
     try:
         return file.read(size)
     except UnicodeDecodeError as problem:
@@ -81,16 +81,16 @@ def _what_is_wrong(text: str, separator: str, count: int) -> str:
     if separator == "[" and not text.startswith("["):
         return f"expected a JSON list of results, the file starts with {text[:40]!r}"
     decoder, position = json.JSONDecoder(), 0
-    while text[position:position + 1] == separator:
+    while text[position : position + 1] == separator:
         start = SPACE.match(text, position + 1).end()
         try:
             _, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as problem:
-            return f"entry {count} is cut off or malformed ({problem.msg}): {text[start:start + 80]!r}"
+            return f"entry {count} is cut off or malformed ({problem.msg}): {text[start : start + 80]!r}"
         position = SPACE.match(text, end).end()
         separator, count = ",", count + 1
     if text[position:] == "]":
         return f"the entries of the list must be objects, got {text[:80]!r}"
     if position == len(text):
         return f"the file is cut off after {count} entries: the list is not closed"
-    return f"after {count} entries expected ',' or the end of the list, got {text[position:position + 40]!r}"
+    return f"after {count} entries expected ',' or the end of the list, got {text[position : position + 40]!r}"

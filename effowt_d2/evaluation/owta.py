@@ -6,8 +6,8 @@ decided by the last bits of the scores, so sums run over frames in time order an
 memory order.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -104,7 +104,7 @@ def score_video(
     return VideoScore(matched, num_gt - matched, num_results - matched, association)
 
 
-def combine_videos(scores: Iterable[VideoScore]) -> Dict[str, np.ndarray]:
+def combine_videos(scores: Iterable[VideoScore]) -> dict[str, np.ndarray]:
     """Scores of a whole set of videos.
 
     Args:
@@ -123,7 +123,7 @@ def combine_videos(scores: Iterable[VideoScore]) -> Dict[str, np.ndarray]:
     return {"OWTA": np.sqrt(recall * association), "DetRe": recall, "AssA": association}
 
 
-def _relabel(ids: Sequence[np.ndarray]) -> Tuple[List[np.ndarray], np.ndarray]:
+def _relabel(ids: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
     """Ids per frame renamed to 0..n-1 in sorted order, and in how many frames each appears."""
     _, renamed, count = np.unique(np.concatenate(ids), return_inverse=True, return_counts=True)
     return np.split(renamed, np.cumsum([len(frame) for frame in ids])[:-1]), count
@@ -141,7 +141,7 @@ def _alignment(gt_ids, result_ids, similarity, gt_count, result_count) -> np.nda
     return potential / (gt_count[:, None] + result_count[None, :] - potential)
 
 
-def _match(gt_ids, result_ids, similarity, alignment) -> Tuple[np.ndarray, np.ndarray]:
+def _match(gt_ids, result_ids, similarity, alignment) -> tuple[np.ndarray, np.ndarray]:
     """Codes (gt id * number of result ids + result id) and IoUs of the pairs assigned in all frames."""
     pairs, ious = [], []
     for gt_frame, result_frame, iou in zip(gt_ids, result_ids, similarity):

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import tempfile
-from typing import Dict, Tuple
 
 import numpy as np
 
@@ -16,7 +15,7 @@ __all__ = ["evaluate_with_trackeval"]
 
 def evaluate_with_trackeval(
     gt_json: str, results_json: str, subset: str = "all", max_detections: int = 300
-) -> Dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """Run trackeval's TAO_OW dataset and HOTA metric on one subset.
 
     Args:
@@ -37,14 +36,16 @@ def evaluate_with_trackeval(
     # trackeval finds its files by folder and prints what it does
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         gt_json, subset = _own_group(gt_json, subset, folder)
-        dataset = TAO_OW({
-            "GT_FOLDER": _folder_with(gt_json, folder, "gt"),
-            "TRACKERS_FOLDER": os.path.join(folder, "trackers"),
-            "TRACKERS_TO_EVAL": [_tracker_with(results_json, folder)],
-            "SUBSET": subset,
-            "MAX_DETECTIONS": max_detections,
-            "PRINT_CONFIG": False,
-        })
+        dataset = TAO_OW(
+            {
+                "GT_FOLDER": _folder_with(gt_json, folder, "gt"),
+                "TRACKERS_FOLDER": os.path.join(folder, "trackers"),
+                "TRACKERS_TO_EVAL": [_tracker_with(results_json, folder)],
+                "SUBSET": subset,
+                "MAX_DETECTIONS": max_detections,
+                "PRINT_CONFIG": False,
+            }
+        )
         (tracker,), videos, classes = dataset.get_eval_info()
         scores = {
             video: eval_sequence(video, dataset, tracker, classes, [metric], ["HOTA"])["object"]["HOTA"]
@@ -54,7 +55,7 @@ def evaluate_with_trackeval(
     return {name: combined[name] for name in ("OWTA", "DetRe", "AssA")}
 
 
-def _own_group(gt_json: str, subset: str, folder: str) -> Tuple[str, str]:
+def _own_group(gt_json: str, subset: str, folder: str) -> tuple[str, str]:
     """A file with the subset's annotations, tracks and categories only, where the groups are the file's own."""
     with open(gt_json, encoding="utf-8") as file:
         data = json.load(file)

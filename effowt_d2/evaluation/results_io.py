@@ -1,8 +1,8 @@
 """Tracking results as arrays: from a file, a list or arrays, checked against the ground truth's images."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
@@ -49,8 +49,8 @@ class Results:
 
 
 def load_results(
-    source: Union[str, os.PathLike, Sequence[dict], Mapping[str, np.ndarray], Results],
-    progress: Optional[bool] = None,
+    source: str | os.PathLike | Sequence[dict] | Mapping[str, np.ndarray] | Results,
+    progress: bool | None = None,
 ) -> Results:
     """Read results without interpreting them.
 
@@ -71,7 +71,7 @@ def load_results(
         return _from_pieces(read_json_list(file, ResultsError, progress), file)
     if not isinstance(source, (list, tuple)):
         raise ResultsError(f"results: expected a path, a list or a dict of arrays, got {type(source)}")
-    pieces = (source[start:start + SLICE] for start in range(0, len(source), SLICE))
+    pieces = (source[start : start + SLICE] for start in range(0, len(source), SLICE))
     return _from_pieces(pieces, "results")
 
 
@@ -87,7 +87,9 @@ def check_results(results: Results, frames: Frames) -> np.ndarray:
     place = np.searchsorted(frames.image_ids, results.image_id)
     found = np.append(frames.image_ids, 0)[place]
     _require(
-        results, (place < len(frames.image_ids)) & (found == results.image_id), "image_id",
+        results,
+        (place < len(frames.image_ids)) & (found == results.image_id),
+        "image_id",
         f"is the id of no image in {frames.file}",
     )
     missing = results.video_id == NO_VIDEO

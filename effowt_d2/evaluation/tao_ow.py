@@ -3,7 +3,7 @@
 import logging
 import multiprocessing
 import os
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from tabulate import tabulate
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_tao_ow(
-    gt_json: Union[str, os.PathLike, Mapping],
-    results_json: Union[str, os.PathLike, Sequence[dict], Mapping[str, np.ndarray]],
+    gt_json: str | os.PathLike | Mapping,
+    results_json: str | os.PathLike | Sequence[dict] | Mapping[str, np.ndarray],
     subsets: Sequence[str] = ("all", "known", "unknown"),
     max_detections: int = 300,
     *,
-    groups: Union[CategoryGroups, Mapping, None] = None,
+    groups: CategoryGroups | Mapping | None = None,
     workers: int = 0,
-    progress: Optional[bool] = None,
-) -> Dict[str, dict]:
+    progress: bool | None = None,
+) -> dict[str, dict]:
     """Score tracking results as TrackEval 1.3.0 scores TAO-OW, all subsets in one pass.
 
     Args:
@@ -79,9 +79,7 @@ def format_table(scores: Mapping[str, Mapping]) -> str:
     return tabulate(rows, headers=["subset", *names], floatfmt=".2f", tablefmt="pipe")
 
 
-def _score_all(
-    jobs: Iterator[VideoJob], count: int, processes: int, progress: Optional[bool]
-) -> List[List[VideoScore]]:
+def _score_all(jobs: Iterator[VideoJob], count: int, processes: int, progress: bool | None) -> list[list[VideoScore]]:
     hidden = None if progress is None else not progress
     with tqdm(total=count, unit="video", desc="scoring", disable=hidden) as bar:
         if processes == 1:
@@ -90,7 +88,7 @@ def _score_all(
             return [_counted(scores, bar) for scores in pool.imap(score_job, jobs)]
 
 
-def _counted(scores: List[VideoScore], bar: tqdm) -> List[VideoScore]:
+def _counted(scores: list[VideoScore], bar: tqdm) -> list[VideoScore]:
     bar.update()
     return scores
 
@@ -107,10 +105,12 @@ def _processes(workers: int, num_results: int) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _report(videos: List[VideoScore]) -> dict:
+def _report(videos: list[VideoScore]) -> dict:
     curves = combine_videos(videos)
-    report = {name: 100 * float(np.mean(curves[key])) for name, key in
-              (("OWTA", "OWTA"), ("D.Re", "DetRe"), ("A.Acc", "AssA"))}
+    report = {
+        name: 100 * float(np.mean(curves[key]))
+        for name, key in (("OWTA", "OWTA"), ("D.Re", "DetRe"), ("A.Acc", "AssA"))
+    }
     report["per_alpha"] = {name: curve.tolist() for name, curve in curves.items()}
     return report
 
@@ -128,5 +128,6 @@ def _warn(results: Results, gt: GroundTruth, image: np.ndarray) -> None:
     if shared:
         logger.warning(
             "%s: %d track ids occur in several videos; each is scored as another track in every video",
-            results.file, shared,
+            results.file,
+            shared,
         )

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import os
-from typing import Iterator, Mapping, Sequence, TextIO, Union
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
 
 import numpy as np
 
@@ -15,7 +16,7 @@ __all__ = ["write_mot_challenge", "write_results_json"]
 MOT_LINE = "%d,%d,%.2f,%.2f,%.2f,%.2f,%.6f,-1,-1,-1\n"
 
 
-def write_results_json(results: Results, path: Union[str, os.PathLike]) -> None:
+def write_results_json(results: Results, path: str | os.PathLike) -> None:
     """Write results as one flat JSON list; the file appears complete or not at all.
 
     Args:
@@ -31,9 +32,9 @@ def write_results_json(results: Results, path: Union[str, os.PathLike]) -> None:
 
 
 def write_mot_challenge(
-    results: Union[str, os.PathLike, Sequence[dict], Mapping[str, np.ndarray], Results],
-    gt: Union[str, os.PathLike, Mapping, Frames],
-    folder: Union[str, os.PathLike],
+    results: str | os.PathLike | Sequence[dict] | Mapping[str, np.ndarray] | Results,
+    gt: str | os.PathLike | Mapping | Frames,
+    folder: str | os.PathLike,
 ) -> None:
     """Write results as MOTChallenge text, one file a video.
 
@@ -82,7 +83,7 @@ def _entries(results: Results, start: int, stop: int) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def _atomic(path: Union[str, os.PathLike]) -> Iterator[TextIO]:
+def _atomic(path: str | os.PathLike) -> Iterator[TextIO]:
     """A text file for writing that takes its name only when it is complete."""
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)

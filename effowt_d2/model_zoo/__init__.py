@@ -1,6 +1,7 @@
 """Configs, checkpoints and towers by name; ``effowt://NAME`` is a path of Detectron2's path manager from here on."""
 
-from .paths import resolve_weights
+from effowt_d2.assets.paths import resolve_weights
+
 from .zoo import config_names, get, get_checkpoint_url, get_config, get_config_file
 
 __all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file", "resolve_weights"]

@@ -1,15 +1,13 @@
 """Configs and trained models by name, after the pattern of ``detectron2.model_zoo``."""
 
 import os
-from typing import Optional
 
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 
+from effowt_d2.assets.paths import CONFIGS, PREFIX
 from effowt_d2.config import add_effowt_config
-
-from .paths import CONFIGS, PREFIX
 
 __all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
 
@@ -69,7 +67,7 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
     return cfg
 
 
-def get(name: str, trained: bool = False, device: Optional[str] = None) -> torch.nn.Module:
+def get(name: str, trained: bool = False, device: str | None = None) -> torch.nn.Module:
     """Build a zoo model and load its weights; it comes in training mode.
 
     Args:

@@ -1,7 +1,5 @@
 """Square pictures of single objects, cut out of frames for the image tower of a CLIP model."""
 
-from typing import Tuple
-
 import cv2
 import numpy as np
 
@@ -70,7 +68,7 @@ def _blur_outside(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
     return blurred
 
 
-def _pixels(box: np.ndarray, size: int) -> Tuple[int, int, int, int]:
+def _pixels(box: np.ndarray, size: int) -> tuple[int, int, int, int]:
     """Whole pixels of a box, at least one a side."""
     low = np.clip(np.floor(box[:2] + 0.5), 0, size - 1).astype(int)
     high = np.clip(np.floor(box[2:] + 0.5), low + 1, size).astype(int)

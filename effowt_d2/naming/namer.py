@@ -1,12 +1,12 @@
 """Names for tracks, frame by frame."""
 
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 
-from effowt_d2.modeling.backbone import Tower
+from effowt_d2.modeling.tower import Tower
 
 from .crops import BACKGROUNDS, clip_boxes, square_crop
 from .two_towers import TwoTowers, load_two_towers
@@ -55,9 +55,7 @@ class TrackNamer:
         self.vocabulary = list(vocabulary)
         self._towers = towers
         self._words = towers.embed_words(self.vocabulary, templates)
-        self._crop = {
-            "size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background
-        }
+        self._crop = {"size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background}
         self._limit = views
         self._budget = budget
         self.reset()
@@ -67,8 +65,8 @@ class TrackNamer:
         cls,
         cfg: CfgNode,
         vocabulary: Sequence[str],
-        device: Union[str, torch.device, None] = None,
-        tower: Optional[Tower] = None,
+        device: str | torch.device | None = None,
+        tower: Tower | None = None,
     ) -> dict:
         _check_vocabulary(vocabulary)  # before the towers are loaded
         towers = load_two_towers(
@@ -95,7 +93,7 @@ class TrackNamer:
 
     def update(
         self, image_bgr: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray
-    ) -> Tuple[List[str], np.ndarray]:
+    ) -> tuple[list[str], np.ndarray]:
         """Take in a frame.
 
         Args:
@@ -125,7 +123,7 @@ class TrackNamer:
         self._views.forget_oldest()
         return self._answer(ids)
 
-    def names(self) -> Dict[int, Tuple[str, float]]:
+    def names(self) -> dict[int, tuple[str, float]]:
         """Name and confidence of every track since the last reset, by id."""
         return {track_id: self._named(*best) for track_id, best in self._views.best().items()}
 
@@ -134,12 +132,12 @@ class TrackNamer:
         cosines = self._towers.embed_pictures(crops) @ self._words.T
         return torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
 
-    def _answer(self, ids: np.ndarray) -> Tuple[List[str], np.ndarray]:
+    def _answer(self, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
         best = self._views.best()
         pairs = [self._named(*best.get(int(track_id), (-1, 0.0))) for track_id in ids]
         return [name for name, _ in pairs], np.array([confidence for _, confidence in pairs], dtype=np.float64)
 
-    def _named(self, word: int, confidence: float) -> Tuple[str, float]:
+    def _named(self, word: int, confidence: float) -> tuple[str, float]:
         return (self.vocabulary[word] if word >= 0 else ""), confidence
 
 

@@ -4,7 +4,7 @@ Shapes: N pictures of S x S pixels, V words, D channels of the common embedding.
 """
 
 import logging
-from typing import Dict, Mapping, Optional, Sequence, Union
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import open_clip
@@ -12,17 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from effowt_d2.modeling.backbone import Tower, build_tower
-from effowt_d2.modeling.backbone.eva_weights import is_eva_detector
-from effowt_d2.modeling.backbone.tower_builder import (
-    OPENCLIP,
-    fetch_weights,
-    find_weights,
-    without_random_warning,
-)
-from effowt_d2.modeling.backbone.tower_convnext import ConvNeXtTower
-from effowt_d2.modeling.backbone.tower_families import ClipViT
-from effowt_d2.modeling.backbone.weight_files import compare, read_weights
+from effowt_d2.modeling.tower import Tower, build_tower
+from effowt_d2.modeling.tower.builder import OPENCLIP, fetch_weights, find_weights, without_random_warning
+from effowt_d2.modeling.tower.convnext import ConvNeXtTower
+from effowt_d2.modeling.tower.eva_weights import is_eva_detector
+from effowt_d2.modeling.tower.families import ClipViT
+from effowt_d2.modeling.tower.weight_files import compare, read_weights
 
 __all__ = ["TwoTowers", "load_two_towers"]
 
@@ -45,9 +40,7 @@ class TwoTowers:
         scale: factor of cosines before a softmax, as trained.
     """
 
-    def __init__(
-        self, model: nn.Module, *, tokenize, pixel_mean: Sequence[float], pixel_std: Sequence[float]
-    ) -> None:
+    def __init__(self, model: nn.Module, *, tokenize, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         self._model = model.eval()
         self._tokenize = tokenize
         self._device = model.logit_scale.device
@@ -89,9 +82,9 @@ def load_two_towers(
     name: str,
     weights: str,
     *,
-    device: Union[str, torch.device],
+    device: str | torch.device,
     unsafe_pickle: bool = False,
-    tower: Optional[Tower] = None,
+    tower: Tower | None = None,
 ) -> TwoTowers:
     """Load both towers of a CLIP model from the file that a detector takes its tower from.
 
@@ -130,7 +123,7 @@ def load_two_towers(
     )
 
 
-def _serves(tower: Tower, name: str, device: Union[str, torch.device]) -> bool:
+def _serves(tower: Tower, name: str, device: str | torch.device) -> bool:
     """Whether a detector's tower can be run as a vision half: an EVA's rotary positions are those of its canvas."""
     place = torch.empty(0, device=device).device
     whole = isinstance(tower, (ClipViT, ConvNeXtTower))
@@ -155,7 +148,7 @@ def _load_text_half(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
     logger.info("%s: %d tensors for the text tower", file, len(found))
 
 
-def _text_half(state: Mapping[str, Tensor], model: nn.Module) -> Dict[str, Tensor]:
+def _text_half(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     text = {key: value for key, value in state.items() if not key.startswith("visual.") and key not in _NO_WEIGHTS}
     if "positional_embedding" in text and not hasattr(model, "positional_embedding"):
         text = open_clip.model.convert_to_custom_text_state_dict(text)

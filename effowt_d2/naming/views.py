@@ -1,8 +1,8 @@
 """Which views of a track are kept, and what their names come to. V words."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class _Track:
     """A track: frames it was seen in, and its views as (quality, probability of each word)."""
 
     seen: int = 0
-    views: List[Tuple[float, np.ndarray]] = field(default_factory=list)
+    views: list[tuple[float, np.ndarray]] = field(default_factory=list)
 
 
 class TrackViews:
@@ -34,10 +34,10 @@ class TrackViews:
     def __init__(self, *, limit: int, tracks: int = 1000) -> None:
         self._limit = limit
         self._capacity = tracks
-        self._tracks: "OrderedDict[int, _Track]" = OrderedDict()
-        self._best: Dict[int, Tuple[int, float]] = {}
+        self._tracks: OrderedDict[int, _Track] = OrderedDict()
+        self._best: dict[int, tuple[int, float]] = {}
 
-    def wanted(self, ids: Sequence[int], qualities: Sequence[float], budget: int) -> List[int]:
+    def wanted(self, ids: Sequence[int], qualities: Sequence[float], budget: int) -> list[int]:
         """Take note of the tracks of a frame and choose those to be looked at.
 
         Those with the fewest views come first, then those whose view gains most; the order of the tracks plays no part.
@@ -92,6 +92,6 @@ class TrackViews:
         while len(self._tracks) > self._capacity:
             self._tracks.popitem(last=False)
 
-    def best(self) -> Dict[int, Tuple[int, float]]:
+    def best(self) -> dict[int, tuple[int, float]]:
         """Of every track ever seen, the number of its word and the word's probability; (-1, 0.0) without a view."""
         return self._best

@@ -3,7 +3,6 @@
 import logging
 import os
 from pathlib import Path
-from typing import List, Union
 
 __all__ = ["TAO", "read_vocabulary"]
 
@@ -14,7 +13,7 @@ _TAO_FILE = Path(__file__).with_name("tao_categories.txt")
 logger = logging.getLogger(__name__)
 
 
-def read_vocabulary(source: Union[str, os.PathLike]) -> List[str]:
+def read_vocabulary(source: str | os.PathLike) -> list[str]:
     """Words or phrases, one a line.
 
     Empty lines and lines that start with # are left out, runs of blanks become one. A word that came before, in
@@ -50,7 +49,7 @@ def read_vocabulary(source: Union[str, os.PathLike]) -> List[str]:
     return words
 
 
-def _words(lines: List[str], path: Path) -> List[str]:
+def _words(lines: list[str], path: Path) -> list[str]:
     first, words = {}, []
     for number, line in enumerate(lines, start=1):
         word = " ".join(line.split())

@@ -42,7 +42,9 @@ class Followed:
 
 
 def follow(
-    gt_ids: Sequence[np.ndarray], gt_boxes: Sequence[np.ndarray], ids: Sequence[np.ndarray],
+    gt_ids: Sequence[np.ndarray],
+    gt_boxes: Sequence[np.ndarray],
+    ids: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
 ) -> list[Followed]:
     """Match results to objects frame by frame, one to one, from IoU 0.5 on; whoever held an object before keeps it.

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from effowt_d2.visualization import FrameTracks, track_color
+from effowt_d2.video import FrameTracks
+from effowt_d2.visualization import track_color
 
 from .views import View, add_view
 
@@ -57,15 +58,21 @@ class Life:
 
     def _close_shortest_gaps(self) -> None:
         starts, ends = np.array(self.parts).T
-        widest = np.sort(np.argsort(starts[1:] - ends[:-1], kind="stable")[-(_MAX_PARTS // 2):])
+        widest = np.sort(np.argsort(starts[1:] - ends[:-1], kind="stable")[-(_MAX_PARTS // 2) :])
         bounds = np.concatenate([starts[:1], np.stack([ends[widest], starts[widest + 1]], 1).ravel(), ends[-1:]])
         self.parts = bounds.reshape(-1, 2).tolist()
 
     def summary(self, frame_time: float) -> dict:
         """The track for the page; its parts last until their latest frame's end."""
         return dict(
-            id=self.track_id, name=self.name, name_score=self.name_score, color=_css_color(self.track_id),
-            first=self.first, last=self.last, frames=self.frames, gaps=self.gaps,
+            id=self.track_id,
+            name=self.name,
+            name_score=self.name_score,
+            color=_css_color(self.track_id),
+            first=self.first,
+            last=self.last,
+            frames=self.frames,
+            gaps=self.gaps,
             score=round(self.score_sum / self.frames, 4),
             parts=[[round(start, 3), round(end + frame_time, 3)] for start, end in self.parts],
             views=[view.summary() for view in self.views],

@@ -33,4 +33,4 @@ def crop_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     low = np.clip(np.floor(box[:2]), 0, [width, height]).astype(int)
     high = np.clip(np.ceil(box[2:]), 0, [width, height]).astype(int)
-    return image[low[1]:high[1], low[0]:high[0]]
+    return image[low[1] : high[1], low[0] : high[0]]

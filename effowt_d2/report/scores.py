@@ -35,9 +35,7 @@ def score(truth: VideoTruth, spool: Spool) -> dict:
         there are no scores, or "table" (a row per subset), "missed" and "switched" (lists of tracks with pictures).
     """
     frames, part = truth.seen(), truth.part()
-    about = dict(
-        file=truth.file, video=truth.name, images=len(frames), of=truth.total(), matched_by=truth.matched_by
-    )
+    about = dict(file=truth.file, video=truth.name, images=len(frames), of=truth.total(), matched_by=truth.matched_by)
     if not part["annotations"]:
         return dict(about, why="none of the frames is an annotated image of this video")
     try:
@@ -52,12 +50,17 @@ def score(truth: VideoTruth, spool: Spool) -> dict:
 
     def describe(track: Followed, pictures: list[dict]) -> dict:
         return dict(
-            id=track.track_id, name=names.get(categories.get(track.track_id), ""), frames=len(track.places),
-            missed=track.missed, switches=len(track.switches()), pictures=pictures,
+            id=track.track_id,
+            name=names.get(categories.get(track.track_id), ""),
+            frames=len(track.places),
+            missed=track.missed,
+            switches=len(track.switches()),
+            pictures=pictures,
         )
 
     return dict(
-        about, table=table,
+        about,
+        table=table,
         missed=[describe(track, picture.of_miss(track)) for track in most_missed(followed, _SHOWN)],
         switched=[describe(track, picture.of_switch(track)) for track in most_switched(followed, _SHOWN)],
     )
@@ -91,7 +94,8 @@ def _follow(frames: Sequence[SeenFrame], annotations: Sequence[dict]) -> list[Fo
     return follow(
         [np.array([entry["track_id"] for entry in image], dtype=np.int64) for image in entries],
         [np.array([entry["bbox"] for entry in image], dtype=np.float64).reshape(-1, 4) for image in entries],
-        [frame.ids for frame in frames], [frame.boxes for frame in frames],
+        [frame.ids for frame in frames],
+        [frame.boxes for frame in frames],
     )
 
 
@@ -140,7 +144,10 @@ class _Pictures:
         draw_tracks(part, boxes[inside], frame.ids[inside])
         _draw_gt(part, (gt - origin) * zoom)
         return dict(
-            time=round(frame.time, 3), held_by=track.held_by[place], width=size[0], height=size[1],
+            time=round(frame.time, 3),
+            held_by=track.held_by[place],
+            width=size[0],
+            height=size[1],
             jpeg=encode(part, 82),
         )
 

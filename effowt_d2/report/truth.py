@@ -9,7 +9,7 @@ import numpy as np
 
 from effowt_d2.evaluation.ground_truth import GroundTruthError, load_ground_truth, read_ground_truth_json
 from effowt_d2.evaluation.groups import choose_groups
-from effowt_d2.visualization import FrameTracks
+from effowt_d2.video import FrameTracks
 
 __all__ = ["SeenFrame", "VideoTruth"]
 
@@ -80,7 +80,8 @@ class VideoTruth:
     def add(self, position: int, tracks: FrameTracks) -> None:
         """Take in a frame."""
         for images, key, seen in (
-            (self._by_name, tracks.name, self._named), (self._by_index, tracks.index, self._counted)
+            (self._by_name, tracks.name, self._named),
+            (self._by_index, tracks.index, self._counted),
         ):
             if key in images:
                 seen[images[key]["id"]] = _seen(position, tracks, images[key])
@@ -104,7 +105,8 @@ class VideoTruth:
         annotations = [entry for entry in self._data["annotations"] if entry["image_id"] in ids]
         tracks = {entry["track_id"] for entry in annotations}
         return dict(
-            self._data, annotations=annotations,
+            self._data,
+            annotations=annotations,
             images=[image for image in self._data["images"] if image["id"] in ids],
             tracks=[track for track in self._data["tracks"] if track["id"] in tracks],
         )
@@ -116,8 +118,14 @@ def _seen(position: int, tracks: FrameTracks, image: dict) -> SeenFrame:
     scale = (image.get("width", width) / width, image.get("height", height) / height)
     boxes = np.concatenate([tracks.boxes[:, :2], tracks.boxes[:, 2:] - tracks.boxes[:, :2]], axis=1)
     return SeenFrame(
-        position, tracks.time, image["id"], scale, (width, height), boxes.astype(np.float64) * (scale * 2),
-        tracks.ids.astype(np.int64), tracks.scores.astype(np.float64),
+        position,
+        tracks.time,
+        image["id"],
+        scale,
+        (width, height),
+        boxes.astype(np.float64) * (scale * 2),
+        tracks.ids.astype(np.int64),
+        tracks.scores.astype(np.float64),
     )
 
 
@@ -146,6 +154,6 @@ def _likeness(name: str, source: str | os.PathLike) -> int:
     paths = [parts, path.parts]
     for count in range(len(wanted), 0, -1):
         tail = tuple(wanted[-count:])
-        if any(tail == p[start:start + count] for p in paths for start in range(len(p) - count + 1)):
+        if any(tail == p[start : start + count] for p in paths for start in range(len(p) - count + 1)):
             return count
     return 0

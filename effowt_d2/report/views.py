@@ -36,9 +36,7 @@ class View:
         return dict(time=round(self.time, 3), width=self.size[0], height=self.size[1], jpeg=self.jpeg)
 
 
-def add_view(
-    views: list[View], image: np.ndarray, box: np.ndarray, score: float, time: float, birth: float
-) -> int:
+def add_view(views: list[View], image: np.ndarray, box: np.ndarray, score: float, time: float, birth: float) -> int:
     """Keep a view if it's better than those near in time; at most four are kept.
 
     Args:

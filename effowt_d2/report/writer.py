@@ -11,10 +11,10 @@ import detectron2
 import numpy as np
 import torch
 
-from effowt_d2.checkpoint.files import is_disk_full
+from effowt_d2.utils.files import is_disk_full
 from effowt_d2.version import __version__
-from effowt_d2.visualization import FrameTracks
-from effowt_d2.visualization.outputs import check_file, partial_name
+from effowt_d2.video import FrameTracks
+from effowt_d2.video.outputs import check_file, partial_name
 
 from .lives import Lives
 from .page import to_json, write_page
@@ -51,7 +51,12 @@ class ReportWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, fps: float, settings: Mapping, gt: str | os.PathLike | None = None,
+        self,
+        path: str | Path,
+        *,
+        fps: float,
+        settings: Mapping,
+        gt: str | os.PathLike | None = None,
         max_bytes: int = 40_000_000,
     ) -> None:
         path = Path(path)
@@ -117,9 +122,13 @@ class ReportWriter:
         return dict(
             title=self._title,
             made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            fps=self._fps, frames=self.frames, stride=self._spool.stride,
-            times=[round(time, 4) for time in self._spool.times], end=round(self._end, 3),
-            boxes=self._lives.boxes, most=self._lives.most,
+            fps=self._fps,
+            frames=self.frames,
+            stride=self._spool.stride,
+            times=[round(time, 4) for time in self._spool.times],
+            end=round(self._end, 3),
+            boxes=self._lives.boxes,
+            most=self._lives.most,
             without_views=self._lives.without_views,
             settings=self._settings,
             versions=_versions(),
@@ -142,7 +151,11 @@ def _record(tracks: FrameTracks) -> bytes:
     boxes = np.round(tracks.boxes[order] * scale, 1).tolist()
     scores = np.round(tracks.scores[order].astype(float), 3).tolist()
     record = dict(
-        index=tracks.index, time=round(tracks.time, 4), name=tracks.name, width=width, height=height,
+        index=tracks.index,
+        time=round(tracks.time, 4),
+        name=tracks.name,
+        width=width,
+        height=height,
         boxes=[[track_id, *box, value] for track_id, box, value in zip(tracks.ids[order].tolist(), boxes, scores)],
         jpeg=encode(image, _QUALITY),
     )
@@ -169,6 +182,10 @@ def _flatten(settings: Mapping, before: str = "") -> Iterator[list[str]]:
 
 def _versions() -> dict[str, str]:
     return {
-        "effowt_d2": __version__, "Detectron2": detectron2.__version__, "PyTorch": str(torch.__version__),
-        "OpenCV": cv2.__version__, "NumPy": np.__version__, "Python": platform.python_version(),
+        "effowt_d2": __version__,
+        "Detectron2": detectron2.__version__,
+        "PyTorch": str(torch.__version__),
+        "OpenCV": cv2.__version__,
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
     }

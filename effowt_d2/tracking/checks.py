@@ -51,9 +51,7 @@ def check_frame_index(frame_index: int, previous: int | None) -> int:
     except TypeError:
         raise ValueError(f"frame_index must be an integer, got {frame_index!r}") from None
     if previous is not None and frame_index <= previous:
-        raise ValueError(
-            f"frame_index must increase, got {frame_index} after {previous}; reset() starts another video"
-        )
+        raise ValueError(f"frame_index must increase, got {frame_index} after {previous}; reset() starts another video")
     return frame_index
 
 
@@ -78,12 +76,14 @@ def check_detections(boxes: Tensor, scores: Tensor, embeddings: Tensor, channels
         found = embeddings.shape[1]
         raise ValueError(f"embeddings have {found} channels, the remembered ones have {channels}")
     # one row of flags per kind of fault, so that a sound frame costs a single wait for the device
-    faults = torch.stack([
-        ~boxes.isfinite().all(dim=1),
-        (boxes[:, 2:] < boxes[:, :2]).any(dim=1),
-        ~scores.isfinite(),
-        ~embeddings.isfinite().all(dim=1),
-    ])
+    faults = torch.stack(
+        [
+            ~boxes.isfinite().all(dim=1),
+            (boxes[:, 2:] < boxes[:, :2]).any(dim=1),
+            ~scores.isfinite(),
+            ~embeddings.isfinite().all(dim=1),
+        ]
+    )
     if count == 0 or not faults.any():
         return
     kind, row = faults.nonzero()[0].tolist()

@@ -126,9 +126,7 @@ def _draw_trail(frame: np.ndarray, points: np.ndarray, color: tuple[int, int, in
     cv2.polylines(frame, path, False, color, line, cv2.LINE_AA)
 
 
-def _draw_text(
-    frame: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int], line: int
-) -> None:
+def _draw_text(frame: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int], line: int) -> None:
     """Write on a plate of the track's colour above the box's top left corner, or just inside if there's no room."""
     # OpenCV's fonts have Latin letters only
     text = text.encode("ascii", "replace").decode()

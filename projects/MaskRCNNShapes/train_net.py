@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import DefaultTrainer, default_argument_parser
 from detectron2.evaluation import COCOEvaluator
+
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.engine import build_optimizer, launch, make_config, setup_run
 

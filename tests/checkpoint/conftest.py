@@ -2,15 +2,16 @@
 
 import json
 
-import effowt_d2  # noqa: F401  (registers)
 import open_clip
 import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import build_tower
 from torch import nn
+
+import effowt_d2  # noqa: F401  (registers)
+from effowt_d2 import add_effowt_config
+from effowt_d2.modeling.tower import build_tower
 
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 1, "layers": 1}
 

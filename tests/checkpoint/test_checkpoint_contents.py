@@ -5,10 +5,11 @@ import os
 import pytest
 import torch
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
-from effowt_d2.checkpoint import EffOWTCheckpointer
 from fvcore.common.param_scheduler import ConstantParamScheduler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from effowt_d2.checkpoint import EffOWTCheckpointer
 
 
 def read(file):

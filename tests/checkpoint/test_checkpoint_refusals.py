@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from effowt_d2.checkpoint import CheckpointError, EffOWTCheckpointer, UnreadableCheckpointError
 from torch import nn
+
+from effowt_d2.checkpoint import CheckpointError, EffOWTCheckpointer, UnreadableCheckpointError
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import os
 
 import pytest
 import torch
+
 from effowt_d2.checkpoint import DiskFullError, EffOWTCheckpointer
-from effowt_d2.checkpoint.files import is_disk_full, write_atomically
+from effowt_d2.utils.files import is_disk_full, write_atomically
 
 
 class Counter:

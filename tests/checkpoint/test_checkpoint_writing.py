@@ -6,10 +6,10 @@ import signal
 
 import pytest
 import torch
-from effowt_d2.checkpoint import EffOWTCheckpointer, UnreadableCheckpointError
-from effowt_d2.checkpoint.files import write_atomically
+from helpers.full_disk import no_file_above
 
-from full_disk import no_file_above
+from effowt_d2.checkpoint import EffOWTCheckpointer, UnreadableCheckpointError
+from effowt_d2.utils.files import write_atomically
 
 
 def contents(folder):

@@ -49,8 +49,12 @@ def make_config(**options):
     cfg = get_cfg()
     add_effowt_config(cfg)
     pairs = {
-        "DATASETS.TRAIN": (NAME,), "DATALOADER.NUM_WORKERS": 0, "INPUT.MIN_SIZE_TRAIN": (16, 20, 24), "SEED": 1,
-        "SOLVER.IMS_PER_BATCH": 2, "INPUT.MIN_SIZE_TEST": 16,
+        "DATASETS.TRAIN": (NAME,),
+        "DATALOADER.NUM_WORKERS": 0,
+        "INPUT.MIN_SIZE_TRAIN": (16, 20, 24),
+        "SEED": 1,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "INPUT.MIN_SIZE_TEST": 16,
         **{name.replace("__", "."): value for name, value in options.items()},
     }
     cfg.merge_from_list([item for pair in pairs.items() for item in pair])

@@ -19,8 +19,11 @@ def make_config(**options):
     cfg = get_cfg()
     add_effowt_config(cfg)
     pairs = {
-        "INPUT.FORMAT": "RGB", "INPUT.MIN_SIZE_TRAIN": (60, 90, 120), "INPUT.MAX_SIZE_TRAIN": 200,
-        "DATA.LSJ_SIZE": 96, **{name.replace("__", "."): value for name, value in options.items()},
+        "INPUT.FORMAT": "RGB",
+        "INPUT.MIN_SIZE_TRAIN": (60, 90, 120),
+        "INPUT.MAX_SIZE_TRAIN": 200,
+        "DATA.LSJ_SIZE": 96,
+        **{name.replace("__", "."): value for name, value in options.items()},
     }
     cfg.merge_from_list([item for pair in pairs.items() for item in pair])
     return cfg
@@ -37,7 +40,10 @@ def record(tmp_path):
         image[y0:y1, x0:x1] = colour
     Image.fromarray(image).save(tmp_path / "objects.png")
     return {
-        "file_name": str(tmp_path / "objects.png"), "image_id": 4, "height": 80, "width": 120,
+        "file_name": str(tmp_path / "objects.png"),
+        "image_id": 4,
+        "height": 80,
+        "width": 120,
         "annotations": [annotation(box, instance_id=number) for number, (_, box) in OBJECTS.items()],
     }
 
@@ -49,12 +55,15 @@ def box_of_colour(image, colour):
     return None if not len(rows) else torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
 
-@pytest.mark.parametrize("options", [
-    {},
-    {"INPUT__CROP__ENABLED": True, "INPUT__CROP__SIZE": [0.4, 0.4], "DATA__MIN_BOX_SIDE": 6.0},
-    {"DATA__SCALING": "lsj", "DATA__LSJ_SCALE": [0.5, 2.5], "DATA__COLOR_JITTER": 0.2},
-    {"INPUT__RANDOM_FLIP": "vertical"},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"INPUT__CROP__ENABLED": True, "INPUT__CROP__SIZE": [0.4, 0.4], "DATA__MIN_BOX_SIDE": 6.0},
+        {"DATA__SCALING": "lsj", "DATA__LSJ_SCALE": [0.5, 2.5], "DATA__COLOR_JITTER": 0.2},
+        {"INPUT__RANDOM_FLIP": "vertical"},
+    ],
+)
 def test_ids_stay_with_their_objects_in_both_views(record, options):
     mapper = TwoViewMapper(make_config(**options))
     shapes, missing = set(), 0
@@ -87,8 +96,10 @@ def test_views_repeat_with_their_seed_and_leave_the_stream_alone(record):
     assert torch.equal(samples[0]["image"], samples[1]["image"])
     assert torch.equal(samples[0]["reference"]["image"], samples[1]["reference"]["image"])
     assert not all(
-        torch.equal(samples[0][key]["image"] if key else samples[0]["image"],
-                    samples[2][key]["image"] if key else samples[2]["image"])
+        torch.equal(
+            samples[0][key]["image"] if key else samples[0]["image"],
+            samples[2][key]["image"] if key else samples[2]["image"],
+        )
         for key in ("", "reference")
     )
 
@@ -146,9 +157,15 @@ def break_file(path, kind):
         Image.new("RGB", (30, 20)).save(path)
 
 
-@pytest.mark.parametrize("kind, word", [
-    ("missing", "no such file"), ("truncated", "truncated"), ("text", "cannot identify"), ("resized", "Mismatched"),
-])
+@pytest.mark.parametrize(
+    "kind, word",
+    [
+        ("missing", "no such file"),
+        ("truncated", "truncated"),
+        ("text", "cannot identify"),
+        ("resized", "Mismatched"),
+    ],
+)
 @pytest.mark.parametrize("mapper", [TwoViewMapper, FrameMapper])
 def test_damaged_file_is_named(record, tmp_path, kind, word, mapper):
     break_file(tmp_path / "objects.png", kind)
@@ -157,11 +174,14 @@ def test_damaged_file_is_named(record, tmp_path, kind, word, mapper):
     assert record["file_name"] in str(caught.value)
 
 
-@pytest.mark.parametrize("options, word", [
-    ({"DATA__SCALING": "square"}, "square.*shortest_edge or lsj"),
-    ({"DATA__COLOR_JITTER": 1.5}, "COLOR_JITTER is 1.5"),
-    ({"INPUT__RANDOM_FLIP": "diagonal"}, "diagonal.*horizontal"),
-])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"DATA__SCALING": "square"}, "square.*shortest_edge or lsj"),
+        ({"DATA__COLOR_JITTER": 1.5}, "COLOR_JITTER is 1.5"),
+        ({"INPUT__RANDOM_FLIP": "diagonal"}, "diagonal.*horizontal"),
+    ],
+)
 def test_options_that_do_not_exist(options, word):
     with pytest.raises(ValueError, match=word):
         TwoViewMapper(make_config(**options))

@@ -13,14 +13,10 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from shapes_lab.baselines import BASELINES
 
-from effowt_d2.data.datasets.shapes_ow import (
-    load_shapes_ow_images,
-    load_shapes_ow_videos,
-    register_all_shapes_ow,
-)
+from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images, load_shapes_ow_videos, register_all_shapes_ow
 from effowt_d2.data.shapes_ow import ImageSplit, VideoSplit, draw_image, draw_video, ensure_rendered
-from effowt_d2.data.shapes_ow.baselines import BASELINES
 from effowt_d2.data.shapes_ow.labels import MIN_VISIBLE, open_world_groups
 from effowt_d2.data.shapes_ow.outlines import outline
 from effowt_d2.data.shapes_ow.render import Look, Pose, draw_object
@@ -132,9 +128,7 @@ def test_occlusion_moves_the_label_to_the_visible_part():
     draw_object(frame, owners, 1, disc, Pose(32, 32, 8, 0.0), light=(1.0, 0.0))
     assert owners[32, 32] == 1
     hidden = draw_object(frame, owners, 2, disc, Pose(-100, 32, 8, 0.0), light=(1.0, 0.0))
-    assert hidden > 150 and not np.any(
-        owners == 2
-    ), "outside the frame an object keeps its area and hides nothing"
+    assert hidden > 150 and not np.any(owners == 2), "outside the frame an object keeps its area and hides nothing"
 
 
 def test_training_file_is_coco_with_known_shapes_only(images):
@@ -180,13 +174,7 @@ def test_video_records_are_in_order_and_tracks_are_consistent(videos):
         assert tracks[annotation["track_id"]]["category_id"] == annotation["category_id"]
         assert tracks[annotation["track_id"]]["video_id"] == annotation["video_id"]
         x, y, width, height = annotation["bbox"]
-        assert (
-            x >= 0
-            and y >= 0
-            and x + width <= VIDEOS.size
-            and y + height <= VIDEOS.size
-            and width * height > 0
-        )
+        assert x >= 0 and y >= 0 and x + width <= VIDEOS.size and y + height <= VIDEOS.size and width * height > 0
     pairs = [(a["image_id"], a["track_id"]) for a in document["annotations"]]
     assert len(set(pairs)) == len(pairs)
     assert all(a["track_id"] == a["instance_id"] for r in records for a in r["annotations"])
@@ -224,7 +212,7 @@ def test_baselines_are_ordered_as_a_benchmark_must_order_them(videos, tmp_path):
     ground_truth = folder / "annotations_8.json"
     document = json.loads(ground_truth.read_text())
     scores = []
-    for name, make in BASELINES.items():
+    for make in BASELINES.values():
         path = tmp_path / "results.json"
         path.write_text(json.dumps(make(document)))
         scores.append(evaluate_tao_ow(str(ground_truth), str(path))["all"]["OWTA"])

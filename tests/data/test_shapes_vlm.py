@@ -9,11 +9,11 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from shapes_lab.captions import captioned_batch, captioned_image, single_object
+from shapes_lab.zero_shot import category_embeddings, normalise, zero_shot_accuracy
 
-from effowt_d2.data.shapes_ow.captions import captioned_batch, captioned_image, single_object
+from effowt_d2.assets import SHAPES_CLIP, register_vlm_configs, vlm_checkpoint
 from effowt_d2.data.shapes_ow.vocabulary import COLOURS, SHAPES, TEXTURES, all_categories
-from effowt_d2.model_zoo.vlm import SHAPES_CLIP, register_vlm_configs, vlm_checkpoint
-from effowt_d2.model_zoo.vlm.zero_shot import category_embeddings, normalise, zero_shot_accuracy
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,9 +108,7 @@ def test_batches_depend_on_seed_and_index_only():
 
 def test_a_caption_names_what_is_drawn():
     for index in range(20):
-        _, caption = captioned_image(
-            np.random.default_rng(index), shapes=["key"], textures=["plain"], colours=["red"]
-        )
+        _, caption = captioned_image(np.random.default_rng(index), shapes=["key"], textures=["plain"], colours=["red"])
         assert "red plain key" in caption
 
 
@@ -148,9 +146,7 @@ def run_script(script, monkeypatch, output):
         "--threads",
         "1",
     ]
-    monkeypatch.setattr(
-        sys, "argv", ["train_shapes_vlm.py", "--output", str(output), "--eval-count", "8", *options]
-    )
+    monkeypatch.setattr(sys, "argv", ["train_shapes_vlm.py", "--output", str(output), "--eval-count", "8", *options])
     threads = torch.get_num_threads()
     script.main()
     torch.set_num_threads(threads)

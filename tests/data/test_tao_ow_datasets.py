@@ -61,12 +61,15 @@ def test_frame_rates_where_the_file_or_the_caller_tells_them(tmp_path):
     assert rates == [1.0, 1.0, None]
 
 
-@pytest.mark.parametrize("document, word", [
-    ('{"images": [', "is not JSON"),
-    ("[]", "not in TAO format"),
-    ({**small_set(), "images": [{"id": 5}]}, "not in TAO format: KeyError 'file_name'"),
-    ({**small_set(), "annotations": [{"image_id": 77}]}, "not in TAO format: KeyError 77"),
-])
+@pytest.mark.parametrize(
+    "document, word",
+    [
+        ('{"images": [', "is not JSON"),
+        ("[]", "not in TAO format"),
+        ({**small_set(), "images": [{"id": 5}]}, "not in TAO format: KeyError 'file_name'"),
+        ({**small_set(), "annotations": [{"image_id": 77}]}, "not in TAO format: KeyError 77"),
+    ],
+)
 def test_damaged_file_is_named(tmp_path, document, word):
     json_file, root = write(tmp_path, document)
     with pytest.raises(ValueError, match=word) as caught:

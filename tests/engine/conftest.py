@@ -1,7 +1,7 @@
 """What the tests of runs that are disturbed share."""
 
 import pytest
-import stand_in
+from helpers import stand_in
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import helpers
 import pytest
-import stand_in
 import torch
+from helpers import stand_in
 from torch import nn
 
 from effowt_d2.checkpoint import CheckpointError
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.engine.ema import ParameterAverage
 
-SCRIPT = str(Path(__file__).parent / "run_train_net.py")
+SCRIPT = str(helpers.FOLDER / "run_train_net.py")
 RESULTS = "inference/mini_val/tao_ow_results.json"
 DROPPING = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker"}
 WITH_EMA = {**DROPPING, "SOLVER__EMA__DECAY": 0.9}

@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import stand_in
+from helpers import stand_in
+from helpers.killed_runs import SCRIPT, environment
+
 from effowt_d2.checkpoint import DiskFullError
 from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
 from effowt_d2.data.worker_watch import DataWorkerError
 from effowt_d2.engine.failures import cut_half_line, explained_failures
-from killed_runs import SCRIPT, environment
 
 # run in a user's own mount namespace, where a small disk of one's own needs no rights
 SMALL_DISK = """
@@ -99,10 +99,13 @@ def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("end, word", [
-    (kill_self, "is killed by signal: Killed.*000003.jpg.*memory"),
-    (lambda: os._exit(3), "exited unexpectedly with exit code 3.*000003.jpg"),
-])
+@pytest.mark.parametrize(
+    "end, word",
+    [
+        (kill_self, "is killed by signal: Killed.*000003.jpg.*memory"),
+        (lambda: os._exit(3), "exited unexpectedly with exit code 3.*000003.jpg"),
+    ],
+)
 def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, end, word):
     cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=2)
     loader = build_train_loader(cfg, deadly(TwoViewMapper(cfg), "000003.jpg", end))

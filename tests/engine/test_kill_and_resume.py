@@ -3,11 +3,11 @@
 import shutil
 import time
 
-import killed_runs
 import pytest
-import stand_in
+from helpers import killed_runs, stand_in
+from helpers.killed_runs import Moment, differences, finish, kill_at, moments
+
 from effowt_d2 import model_zoo
-from killed_runs import Moment, differences, finish, kill_at, moments
 
 STEPS, PERIOD = 33, 3
 

@@ -10,7 +10,7 @@ from effowt_d2.engine import build_optimizer
 from effowt_d2.engine.optimizer import owned_parameters
 from effowt_d2.engine.parameter_report import count_parameters, format_parameters
 from effowt_d2.engine.step import clip_gradients
-from effowt_d2.modeling.parts import TrainedPart
+from effowt_d2.modeling.transfer.ownership import TrainedPart
 
 
 class Backbone(nn.Module):
@@ -46,9 +46,14 @@ def make_config(**options):
     cfg = get_cfg()
     add_effowt_config(cfg)
     pairs = {
-        "SOLVER.BASE_LR": 0.1, "SOLVER.SIDE_LR_FACTOR": 10.0, "SOLVER.TOWER_LR_FACTOR": 0.5,
-        "SOLVER.TOWER_LAYER_DECAY": 0.8, "SOLVER.WEIGHT_DECAY": 0.05, "SOLVER.WEIGHT_DECAY_NORM": 0.01,
-        "SOLVER.WEIGHT_DECAY_BIAS": 0.02, **{name.replace("__", "."): value for name, value in options.items()},
+        "SOLVER.BASE_LR": 0.1,
+        "SOLVER.SIDE_LR_FACTOR": 10.0,
+        "SOLVER.TOWER_LR_FACTOR": 0.5,
+        "SOLVER.TOWER_LAYER_DECAY": 0.8,
+        "SOLVER.WEIGHT_DECAY": 0.05,
+        "SOLVER.WEIGHT_DECAY_NORM": 0.01,
+        "SOLVER.WEIGHT_DECAY_BIAS": 0.02,
+        **{name.replace("__", "."): value for name, value in options.items()},
     }
     cfg.merge_from_list([item for pair in pairs.items() for item in pair])
     return cfg
@@ -71,11 +76,17 @@ def test_rates_go_by_module(name, kind):
     assert isinstance(optimizer, kind)
     side, norm = model.backbone.tower_blocks
     assert rates(optimizer) == {
-        model.backbone.tower[1].weight: (0.1 * 0.5 * 0.8**2, 0.05), model.backbone.tower[1].bias: (0.032, 0.02),
-        side.weight: (1.0, 0.05), side.bias: (1.0, 0.02), norm.weight: (1.0, 0.01), norm.bias: (1.0, 0.01),
+        model.backbone.tower[1].weight: (0.1 * 0.5 * 0.8**2, 0.05),
+        model.backbone.tower[1].bias: (0.032, 0.02),
+        side.weight: (1.0, 0.05),
+        side.bias: (1.0, 0.02),
+        norm.weight: (1.0, 0.01),
+        norm.bias: (1.0, 0.01),
         model.backbone.tower_blocks.gate: (1.0, 0.01),
-        model.backbone.heads.weight: (0.1, 0.05), model.backbone.heads.bias: (0.1, 0.02),
-        model.side.weight: (0.1, 0.05), model.side.bias: (0.1, 0.02),
+        model.backbone.heads.weight: (0.1, 0.05),
+        model.backbone.heads.bias: (0.1, 0.02),
+        model.side.weight: (0.1, 0.05),
+        model.side.bias: (0.1, 0.02),
     }
 
 
@@ -117,16 +128,28 @@ def test_optimizer_that_does_not_exist():
 def test_report_counts_by_part():
     counts = count_parameters(Model())
     assert counts == {
-        "tower": 20, "side": 15, "neck": 9, "heads": 4, "trained": 48, "frozen": 20, "total": 68, "whole_tower": 40,
+        "tower": 20,
+        "side": 15,
+        "neck": 9,
+        "heads": 4,
+        "trained": 48,
+        "frozen": 20,
+        "total": 68,
+        "whole_tower": 40,
     }
     text = format_parameters(counts)
     assert "trained parameters 48 (side 15, neck 9, tower 20, heads 4); frozen 20" in text
     assert "trained / tower 120.000%" in text and "side / tower 37.500%" in text and "total 70.588%" in text
 
 
-@pytest.mark.parametrize("kind, expected", [
-    ("value", [[0.5, 0.5], [0.1]]), ("norm", [[0.3, 0.4], [0.1]]), ("full_model", [[0.3, 0.4], [0.01]]),
-])
+@pytest.mark.parametrize(
+    "kind, expected",
+    [
+        ("value", [[0.5, 0.5], [0.1]]),
+        ("norm", [[0.3, 0.4], [0.1]]),
+        ("full_model", [[0.3, 0.4], [0.01]]),
+    ],
+)
 def test_clipping(kind, expected):
     weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
     weights[0].grad, weights[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([0.1])

@@ -4,13 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import stand_in
+import helpers
 import torch
-from killed_runs import environment
+from helpers import stand_in
+from helpers.killed_runs import environment
 
-SCRIPT = str(Path(__file__).parent / "run_one_video.py")
+SCRIPT = str(helpers.FOLDER / "run_one_video.py")
 
 
 def test_two_processes_go_on_where_one_stopped(tmp_path):
@@ -24,9 +24,7 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     config.write_text(cfg.dump())
     arguments = ["--resume", "--num-gpus", "2", "DATASETS.TEST", "('one_video',)", "OUTPUT_DIR", str(tmp_path / "run")]
     command = [sys.executable, SCRIPT, "--config-file", str(config), *arguments]
-    done = subprocess.run(
-        command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run(command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search("written by a run of 1 processes, this one has 2", done.stdout)
     assert "Starting training from iteration 3" in done.stdout
@@ -48,7 +46,15 @@ def test_machines_that_do_not_share_the_folder_are_refused(tmp_path):
     config.write_text(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=6, **options).dump())
     machines = []
     for machine in ("0", "1"):
-        arguments = ["--resume", "--num-machines", "2", "--machine-rank", machine, "OUTPUT_DIR", str(tmp_path / machine)]
+        arguments = [
+            "--resume",
+            "--num-machines",
+            "2",
+            "--machine-rank",
+            machine,
+            "OUTPUT_DIR",
+            str(tmp_path / machine),
+        ]
         command = [sys.executable, SCRIPT, "--config-file", str(config), "--dist-url", f"file://{tmp_path}/meet"]
         machines.append(
             subprocess.Popen(

@@ -4,14 +4,12 @@ import re
 import socket
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import stand_in
-from effowt_d2.engine.rendezvous import RendezvousError, check_address, join_group
+from helpers import stand_in
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 import train_net  # noqa: E402
+from effowt_d2.engine.rendezvous import RendezvousError, check_address, join_group
 
 
 @pytest.fixture
@@ -22,18 +20,21 @@ def port():
         return taken.getsockname()[1]
 
 
-@pytest.mark.parametrize("url, word", [
-    ("auto", "auto is for one machine, but there are 2"),
-    ("tcp://head", "lacks a port"),
-    ("tcp://head:0", "lacks a port"),
-    ("tcp://:29500", "lacks a host"),
-    ("tcp://head:port", "tcp://head:port: Port could not be cast"),
-    ("tcp://head:80000", "tcp://head:80000: Port out of range"),
-    ("head:29500", "is 'head:29500'; it can be auto, tcp://HOST:PORT or file:///PATH"),
-    ("udp://head:29500", "is 'udp://head:29500'; it can be"),
-    ("file://shared/run", "is 'file://shared/run'; it can be"),
-    ("file:///nowhere/run", "there is no folder /nowhere"),
-])
+@pytest.mark.parametrize(
+    "url, word",
+    [
+        ("auto", "auto is for one machine, but there are 2"),
+        ("tcp://head", "lacks a port"),
+        ("tcp://head:0", "lacks a port"),
+        ("tcp://:29500", "lacks a host"),
+        ("tcp://head:port", "tcp://head:port: Port could not be cast"),
+        ("tcp://head:80000", "tcp://head:80000: Port out of range"),
+        ("head:29500", "is 'head:29500'; it can be auto, tcp://HOST:PORT or file:///PATH"),
+        ("udp://head:29500", "is 'udp://head:29500'; it can be"),
+        ("file://shared/run", "is 'file://shared/run'; it can be"),
+        ("file:///nowhere/run", "there is no folder /nowhere"),
+    ],
+)
 def test_addresses_that_cannot_be(url, word):
     with pytest.raises(ValueError, match=re.escape(word)):
         check_address(url, num_machines=2, machine_rank=1)
@@ -77,14 +78,17 @@ def test_others_do_not_come(port, tmp_path):
         join_group("gloo", url=f"file://{tmp_path}/meet", rank=1, world_size=3, timeout=1)
 
 
-@pytest.mark.parametrize("options, word", [
-    (("--num-gpus", "2", "--dist-url", "tcp://localhost"), "lacks a port"),
-    (("--num-machines", "2"), "auto is for one machine"),
-    (("--num-machines", "2", "--machine-rank", "5", "--dist-url", "tcp://localhost:29500"), "--machine-rank is 5"),
-    (("--num-gpus", "3"), "IMS_PER_BATCH is 4, which 3 processes cannot share equally; it can be 3, 6, 9"),
-    (("--num-machines", "3"), "which 3 processes cannot share equally"),
-    (("SOLVER.REFERENCE_WORLD_SIZE", "8"), r"which 8 processes \(SOLVER.REFERENCE_WORLD_SIZE\) cannot share"),
-])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        (("--num-gpus", "2", "--dist-url", "tcp://localhost"), "lacks a port"),
+        (("--num-machines", "2"), "auto is for one machine"),
+        (("--num-machines", "2", "--machine-rank", "5", "--dist-url", "tcp://localhost:29500"), "--machine-rank is 5"),
+        (("--num-gpus", "3"), "IMS_PER_BATCH is 4, which 3 processes cannot share equally; it can be 3, 6, 9"),
+        (("--num-machines", "3"), "which 3 processes cannot share equally"),
+        (("SOLVER.REFERENCE_WORLD_SIZE", "8"), r"which 8 processes \(SOLVER.REFERENCE_WORLD_SIZE\) cannot share"),
+    ],
+)
 def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, word):
     stand_in.register(tmp_path / "shapes")
     config = tmp_path / "config.yaml"

@@ -1,13 +1,10 @@
 """`train_net.py --resume` as a user calls it, on what an unlucky run may have left."""
 
 import sys
-from pathlib import Path
 
-import killed_runs
 import pytest
-import stand_in
+from helpers import killed_runs, stand_in
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 import train_net  # noqa: E402
 
 

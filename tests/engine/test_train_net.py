@@ -5,16 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
+import helpers
 import pytest
-import stand_in
+from helpers import stand_in
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 import train_net  # noqa: E402
 
 TOWER = ("MODEL.BACKBONE.NAME", "build_effowt_backbone")
-SCRIPT = str(Path(__file__).parent / "run_train_net.py")
+SCRIPT = str(helpers.FOLDER / "run_train_net.py")
 
 
 @pytest.fixture(scope="module")
@@ -80,28 +79,31 @@ def test_torchrun_evaluates_to_the_same_file(folder, one):
     assert "process 1 of 2, 1 of 2 on this machine" in log
 
 
-@pytest.mark.parametrize("options, word", [
-    (["SOLVER.SIDE_RATE", "3"], "SOLVER.SIDE_RATE"),
-    (["SOLVER.MAX_ITER"], "MAX_ITER"),
-    (["SOLVER.MAX_ITER", "many"], "many"),
-    (["DATASETS.TRAIN", "('shapes_ow_trian',)"], "'shapes_ow_trian' is not registered.*shapes_ow_train"),
-    (["MODEL.WEIGHTS", "/nowhere/w.pth"], "/nowhere/w.pth: no such file"),
-    (["OUTPUT_DIR", "/proc/nowhere"], "OUTPUT_DIR /proc/nowhere cannot be written"),
-    (["--eval-only", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
-    (["--num-gpus", "0"], "at least 1"),
-    (["--num-machines", "0"], "--num-machines must be at least 1, got 0"),
-    (["--dist-timeout", "nan"], "--dist-timeout must be a number of seconds above 0, got nan"),
-    (["--dist-timeout", "-1"], "above 0, got -1"),
-    (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
-    (["MODEL.WEIGHTS", __file__], "test_train_net.py.*"),
-    (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], "4096 processes on MODEL.DEVICE cuda"),
-    (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such file"),
-    ([*TOWER, "MODEL.VLM.NAME", "ViT-B-61"], "unknown tower 'ViT-B-61'.*ViT-B-16"),
-    ([*TOWER, "MODEL.VLM.WEIGHTS", ""], "MODEL.VLM.WEIGHTS is empty: the tower ViT-B-16 would be random"),
-    ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], "gone.pt: no such file"),
-    ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], "no weights 'gone' for ViT-B-16.*openai"),
-    ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], "unknown strategy 'adapter'.*side"),
-])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        (["SOLVER.SIDE_RATE", "3"], "SOLVER.SIDE_RATE"),
+        (["SOLVER.MAX_ITER"], "MAX_ITER"),
+        (["SOLVER.MAX_ITER", "many"], "many"),
+        (["DATASETS.TRAIN", "('shapes_ow_trian',)"], "'shapes_ow_trian' is not registered.*shapes_ow_train"),
+        (["MODEL.WEIGHTS", "/nowhere/w.pth"], "/nowhere/w.pth: no such file"),
+        (["OUTPUT_DIR", "/proc/nowhere"], "OUTPUT_DIR /proc/nowhere cannot be written"),
+        (["--eval-only", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
+        (["--num-gpus", "0"], "at least 1"),
+        (["--num-machines", "0"], "--num-machines must be at least 1, got 0"),
+        (["--dist-timeout", "nan"], "--dist-timeout must be a number of seconds above 0, got nan"),
+        (["--dist-timeout", "-1"], "above 0, got -1"),
+        (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
+        (["MODEL.WEIGHTS", __file__], "test_train_net.py.*"),
+        (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], "4096 processes on MODEL.DEVICE cuda"),
+        (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        ([*TOWER, "MODEL.VLM.NAME", "ViT-B-61"], "unknown tower 'ViT-B-61'.*ViT-B-16"),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", ""], "MODEL.VLM.WEIGHTS is empty: the tower ViT-B-16 would be random"),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], "gone.pt: no such file"),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], "no weights 'gone' for ViT-B-16.*openai"),
+        ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], "unknown strategy 'adapter'.*side"),
+    ],
+)
 def test_mistakes_are_one_line(folder, monkeypatch, options, word):
     stand_in.register(folder / "shapes")
     flags = [option for option in options if option.startswith("--")]

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import stand_in
 import torch
 from detectron2.utils.env import seed_all_rng
+from helpers import stand_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from effowt_d2.engine import OpenWorldTrainer, build_evaluator
@@ -61,11 +61,18 @@ def test_scores_reach_files_and_tensorboard(whole_run):
     assert any(line.get("total_loss", 0) > 0 for line in losses)
 
 
-@pytest.mark.parametrize("options", [
-    {"SOLVER__AMP__ENABLED": True},
-    {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "float16"},
-    {"SOLVER__OPTIMIZER": "sgd", "SOLVER__CLIP_GRADIENTS__ENABLED": True, "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 10.0},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"SOLVER__AMP__ENABLED": True},
+        {"SOLVER__AMP__ENABLED": True, "SOLVER__AMP__DTYPE": "float16"},
+        {
+            "SOLVER__OPTIMIZER": "sgd",
+            "SOLVER__CLIP_GRADIENTS__ENABLED": True,
+            "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 10.0,
+        },
+    ],
+)
 def test_training_lowers_the_loss(tmp_path, options):
     # one size: the kernels of low precision are compiled anew for each
     sizes = {"INPUT__MIN_SIZE_TRAIN": (64,), "DATASETS__TEST": ()}

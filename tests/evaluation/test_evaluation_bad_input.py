@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from test_tao_ow_scores import annotation, one_track, result
 
 from effowt_d2.evaluation import GroundTruthError, ResultsError, evaluate_tao_ow
-from test_tao_ow_scores import annotation, one_track, result
 
 FIELDS = {
     "image": ({"image_id": 77}, "'image_id' 77 is the id of no image"),

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.random_sets import random_set, write
 
 from effowt_d2.evaluation import evaluate_tao_ow
-from random_sets import random_set, write
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -30,7 +30,9 @@ def test_scores_are_printed_and_written(tmp_path):
     done = subprocess.run(
         [sys.executable, TOOLS / "evaluate_tao_ow.py", *arguments, "--subsets", "unknown", "all", "--check"],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True, text=True, timeout=180,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     expected = evaluate_tao_ow(gt, results, ["unknown", "all"], 5)

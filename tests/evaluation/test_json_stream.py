@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from effowt_d2.evaluation.json_stream import read_json_list
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
     | st.text(alphabet='a}{],["\\é ', max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
@@ -19,7 +22,8 @@ VALUES = st.recursive(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     entries=st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=3), max_size=8),
-    chunk=st.integers(1, 40), indent=st.sampled_from([None, 1]),
+    chunk=st.integers(1, 40),
+    indent=st.sampled_from([None, 1]),
 )
 def test_equals_json_load(tmp_path, entries, chunk, indent):
     path = tmp_path / "list.json"
@@ -34,7 +38,7 @@ def test_every_cut_off_file_is_an_error(tmp_path, cut, chunk):
     path = tmp_path / "list.json"
     text = json.dumps([{"image_id": i, "bbox": [1, 2, 3, 4]} for i in range(4)]) + "\n"
     assert len(text) > 120
-    path.write_text(text[:-1 - cut])
+    path.write_text(text[: -1 - cut])
     with pytest.raises(KeyError, match="list.json"):
         list(read_json_list(str(path), KeyError, chunk=chunk))
 

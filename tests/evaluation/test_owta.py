@@ -5,14 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from effowt_d2.evaluation.owta import (
-    ALPHAS,
-    VideoScore,
-    box_iou,
-    combine_videos,
-    score_video,
-    unmatched_results,
-)
+from effowt_d2.evaluation.owta import ALPHAS, VideoScore, box_iou, combine_videos, score_video, unmatched_results
 
 
 def ids(*frames):
@@ -106,8 +99,12 @@ def test_videos_weigh_by_their_matches():
 
 @pytest.mark.parametrize(
     "similarity, expected",
-    [([[0.6, 0.4]], [False, True]), ([[0.49, 0.4]], [True, True]), ([[0.5], [0.9]], [False]),
-     (np.zeros((0, 2)), [True, True])],
+    [
+        ([[0.6, 0.4]], [False, True]),
+        ([[0.49, 0.4]], [True, True]),
+        ([[0.5], [0.9]], [False]),
+        (np.zeros((0, 2)), [True, True]),
+    ],
 )
 def test_unmatched_results_from_half_overlap_on(similarity, expected):
     assert unmatched_results(iou(similarity)).tolist() == expected
@@ -136,8 +133,9 @@ def slow_ass_a(frames, result_ids):
         seen[names] += 1
     counts = np.zeros((19, 3, 9))
     for s, names in zip(frames, result_ids):
-        weight = [[overlap[g, n] / (6 + seen[n] - overlap[g, n]) * s[g, c] for c, n in enumerate(names)]
-                  for g in range(3)]
+        weight = [
+            [overlap[g, n] / (6 + seen[n] - overlap[g, n]) * s[g, c] for c, n in enumerate(names)] for g in range(3)
+        ]
         for g, c in zip(*linear_sum_assignment(weight, maximize=True)):
             counts[:, g, names[c]] += s[g, c] >= ALPHAS
     return [(n * n / np.maximum(1, 6 + seen - n)).sum() / max(1, n.sum()) for n in counts]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,9 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.structures import Boxes, Instances
+from helpers.random_sets import random_set, write
+from helpers.two_ranks import SUBSETS, run
+from test_tao_ow_scores import one_track, result
 
 from effowt_d2.evaluation import (
     ResultsError,
@@ -25,9 +29,6 @@ from effowt_d2.evaluation import (
     write_results_json,
 )
 from effowt_d2.evaluation.results_io import load_results
-from random_sets import random_set, write
-from test_tao_ow_scores import one_track, result
-from two_ranks import SUBSETS, run
 
 NAMES = ("OWTA", "D.Re", "A.Acc")
 
@@ -85,13 +86,15 @@ def test_two_processes_equal_one(tmp_path):
     files = write(tmp_path, *random_set(8, videos=5))
     one, two = tmp_path / "one", tmp_path / "two"
     scores = run(*files, str(one))
-    here = Path(__file__)
     path = os.pathsep.join(filter(None, sys.path))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*command, str(here.with_name("two_ranks.py")), *files, str(two)],
-        env=environment, capture_output=True, text=True, timeout=180,
+        [*command, str(helpers.FOLDER / "two_ranks.py"), *files, str(two)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((two / "scores.json").read_text()) == scores

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.random_sets import DISTRACTOR, KNOWN, NO_GROUP, UNKNOWN, random_set, write
 
 from effowt_d2.evaluation import CategoryGroups, evaluate_tao_ow, evaluate_with_trackeval, format_table
 from effowt_d2.evaluation.groups import tao_groups
-from random_sets import DISTRACTOR, KNOWN, NO_GROUP, UNKNOWN, random_set, write
 
 BOX, ELSEWHERE = [10.0, 10.0, 20.0, 20.0], [60.0, 60.0, 20.0, 20.0]
 SUBSETS = ("all", "known", "unknown", "distractor")
@@ -26,7 +26,8 @@ def one_track(category=KNOWN, frames=3, **video):
         "tracks": [{"id": 5, "category_id": category, "video_id": 1}],
         "annotations": [annotation(10 + t, category=category) for t in range(frames)],
         "categories": [{"id": category, "name": "thing"}],
-        "info": {}, "licenses": [],
+        "info": {},
+        "licenses": [],
     }
     return gt, [result(10 + t) for t in range(frames)]
 
@@ -167,8 +168,15 @@ def test_processes_change_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"subsets": ["novel"]}, {"subsets": "all"}, {"subsets": []}, {"max_detections": -1},
-                  {"max_detections": 2.5}, {"workers": -1}]
+    "arguments",
+    [
+        {"subsets": ["novel"]},
+        {"subsets": "all"},
+        {"subsets": []},
+        {"max_detections": -1},
+        {"max_detections": 2.5},
+        {"workers": -1},
+    ],
 )
 def test_bad_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments)).rstrip("s")):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers.random_sets import FAULTS, random_set, tied_set, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from effowt_d2.evaluation import GroundTruthError, evaluate_tao_ow, evaluate_with_trackeval
-from random_sets import FAULTS, random_set, tied_set, write
 
 SUBSETS = ("all", "known", "unknown", "distractor")
 
@@ -45,8 +45,12 @@ def test_results_only_on_some_images_and_none_at_all(tmp_path):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    seed=st.integers(0, 2**32 - 1), videos=st.integers(1, 4), frames=st.integers(1, 6),
-    objects=st.integers(1, 6), extra=st.integers(0, 12), faults=st.sets(st.sampled_from(FAULTS)),
+    seed=st.integers(0, 2**32 - 1),
+    videos=st.integers(1, 4),
+    frames=st.integers(1, 6),
+    objects=st.integers(1, 6),
+    extra=st.integers(0, 12),
+    faults=st.sets(st.sampled_from(FAULTS)),
     max_detections=st.sampled_from([300, 2, 0]),
 )
 def test_any_set(tmp_path, seed, videos, frames, objects, extra, faults, max_detections):

@@ -1,5 +1,5 @@
 import pytest
-from small_plan import Runs
+from helpers.small_plan import Runs
 
 
 @pytest.fixture

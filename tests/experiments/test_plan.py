@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import yaml
-from effowt_d2.experiments.plan import PlanError
-from effowt_d2.experiments.plan_file import load_plan
-from effowt_d2.experiments.recipe import check_configs
-from small_plan import PLAN, ROOT
+from experiments.plan import PlanError
+from experiments.plan_file import load_plan
+from experiments.recipe import check_configs
+from helpers.small_plan import PLAN, ROOT
 
 
 def load(tmp_path, plan):

@@ -5,13 +5,13 @@ import math
 import re
 
 import pytest
-from effowt_d2.experiments.plan import Claim
-from effowt_d2.experiments.plan_file import load_plan
-from effowt_d2.experiments.report import make_page
-from effowt_d2.experiments.sentences import ablations_sentence, claim_verdict, compare, curves_sentence, memory_sentence
-from effowt_d2.experiments.summary import Difference, Summary
-from effowt_d2.experiments.table import RUN_COLUMNS, SCORES, open_curves, open_runs
-from small_plan import ROOT
+from experiments.plan import Claim
+from experiments.plan_file import load_plan
+from experiments.report import make_page
+from experiments.sentences import ablations_sentence, claim_verdict, compare, curves_sentence, memory_sentence
+from experiments.summary import Difference, Summary
+from experiments.table import RUN_COLUMNS, SCORES, open_curves, open_runs
+from helpers.small_plan import ROOT
 
 import make_results  # isort: skip  (found once small_plan is imported)
 

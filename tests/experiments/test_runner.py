@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import helpers
 import pytest
-from effowt_d2.experiments.revision import find_revision
-from effowt_d2.experiments.table import SCORES, open_runs
-from small_plan import PLAN, ROOT, Runs
+from experiments.revision import find_revision
+from experiments.table import SCORES, open_runs
+from helpers.small_plan import PLAN, ROOT, Runs
 
-import small_shapes  # isort: skip  (found once small_plan is imported)
+from helpers import small_shapes  # isort: skip  (found once small_plan is imported)
 
 SIDE = "main/side/seed1"
 SMALL = {
@@ -32,7 +33,9 @@ def test_a_plan_is_run_once_with_the_best_rate(runs, capsys):
     assert json.loads(runs.row(SIDE)["keys"])["SOLVER.BASE_LR"] == 0.002
     assert [float(runs.row(f"main/side/seed{seed}")["OWTA-unknown"]) for seed in (1, 2)] == [3.0, 4.0]
     # of two at once either may end first
-    curves = [row for row in runs.rows("curves.csv") if (row["group"], row["name"], row["seed"]) == ("main", "side", "1")]
+    curves = [
+        row for row in runs.rows("curves.csv") if (row["group"], row["name"], row["seed"]) == ("main", "side", "1")
+    ]
     assert [(row["step"], row["OWTA-all"]) for row in curves] == [("2", "1.5000"), ("4", "3.0000")]
     side, full = runs.row(SIDE), runs.row("main/full/seed1")
     assert 3_000_000 < int(side["trained_parameters"]) < int(full["trained_parameters"])
@@ -174,7 +177,7 @@ def test_a_table_with_other_columns_is_refused(runs):
 
 def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path)
-    runs.script = Path(__file__).parent / "run_small.py"
+    runs.script = helpers.FOLDER / "run_small.py"
     again = {"same": None, "real": {"datasets": "nowhere", "keys": {"DATASETS.TEST": ["davis_tao"]}}}
     groups = {"one": {"variants": {"side": None}}, "again": {"of": "one/side", "variants": again}}
     runs.write({"config": PLAN["config"], "keys": SMALL, "groups": groups})
@@ -191,7 +194,7 @@ def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
 
 
 def test_a_revision_tells_what_is_executed_by_its_content(tmp_path):
-    names = "train_net.py", "effowt_d2/a.py", "effowt_d2/experiments/b.py", "configs/c.yaml", "configs/experiments.yaml"
+    names = "train_net.py", "effowt_d2/a.py", "tools/experiments/b.py", "configs/c.yaml", "configs/experiments.yaml"
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
@@ -203,4 +206,4 @@ def test_a_revision_tells_what_is_executed_by_its_content(tmp_path):
 
     assert re.fullmatch("[0-9a-f]{7}", find_revision(tmp_path))
     assert all(changed(name) for name in ("train_net.py", "effowt_d2/a.py", "configs/c.yaml", "effowt_d2/new.pt"))
-    assert not any(changed(name) for name in ("effowt_d2/experiments/b.py", "configs/experiments.yaml", "README.md"))
+    assert not any(changed(name) for name in ("tools/experiments/b.py", "configs/experiments.yaml", "README.md"))

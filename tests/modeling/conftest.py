@@ -5,7 +5,8 @@ import json
 import open_clip
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
+
+from effowt_d2.modeling.tower import build_tower
 
 TINY = {
     "tiny-vit": {

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone.attention import WindowAttention, attend, partition, unpartition
+
+from effowt_d2.modeling.layers.attention import WindowAttention, attend, partition, unpartition
 
 
 def attention(window=4, channels=16, num_heads=2):

@@ -4,8 +4,10 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+
 from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import TransferStrategy, build_effowt_backbone, register_strategy
+from effowt_d2.modeling.backbone import build_effowt_backbone
+from effowt_d2.modeling.transfer import TransferStrategy, register_strategy
 
 PIXELS = ShapeSpec(channels=3)
 B = ["BLOCKS", [1, 1, 1], "MLP_RATIO", [4, 1, 1], "TAP_SHARING", "all", "FUSION.OUTPUT_CONV", False]
@@ -196,7 +198,8 @@ def test_recomputation_changes_nothing(tiny):
 @pytest.mark.parametrize("reduction", [2, 4])
 def test_a_pure_transformer_can_have_the_size_of_the_hybrid(tiny, reduction):
     sizes = [
-        count(build(tiny, "REDUCTION", reduction, "CONV", conv, "MATCH_PARAMS", True).strategy) for conv in (True, False)
+        count(build(tiny, "REDUCTION", reduction, "CONV", conv, "MATCH_PARAMS", True).strategy)
+        for conv in (True, False)
     ]
     # one hidden unit is the step
     assert abs(sizes[0] - sizes[1]) <= 2 * 64 // reduction + 1

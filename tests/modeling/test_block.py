@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone.block import ChannelNorm, DenseMLP, SideBlock, Stem, Transition
-from effowt_d2.modeling.backbone.masks import valid_mask
-from effowt_d2.modeling.backbone.sparse_interaction import SparseInteraction
+
+from effowt_d2.modeling.layers.masks import valid_mask
+from effowt_d2.modeling.layers.norms import channel_norm
+from effowt_d2.modeling.side.block import DenseMLP, SideBlock, Stem, Transition
+from effowt_d2.modeling.side.sparse_interaction import SparseInteraction
 
 CPU = torch.device("cpu")
 CANVAS = (96, 160)
@@ -90,7 +92,7 @@ def test_block_under_autocast(sparse):
 
 
 def test_channel_norm_normalises_the_channels_of_each_cell():
-    y = ChannelNorm(8)(5 + 3 * torch.randn(2, 8, 3, 4))
+    y = channel_norm(8)(5 + 3 * torch.randn(2, 8, 3, 4))
     torch.testing.assert_close(y.mean(1), torch.zeros(2, 3, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.var(1, correction=0), torch.ones(2, 3, 4), atol=1e-3, rtol=0)
 

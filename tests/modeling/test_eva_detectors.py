@@ -4,8 +4,9 @@ import logging
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
-from tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
+from helpers.tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
+
+from effowt_d2.modeling.tower import build_tower
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from effowt_d2.modeling.backbone.fusion import FUSION_KINDS, MultiScaleFusion, add_coarse_levels
-from effowt_d2.modeling.backbone.masks import valid_mask
+
+from effowt_d2.modeling.layers.masks import valid_mask
+from effowt_d2.modeling.side.fusion import FUSION_KINDS, MultiScaleFusion, add_coarse_levels
 
 STRIDES = (4, 8, 16)
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone.gate import GATE_KINDS, Gate
+
+from effowt_d2.modeling.side.gate import GATE_KINDS, Gate
 
 
 def gate(kind="learnable", value=0.5, temperature=0.1):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from effowt_d2.modeling.backbone.masks import apply_mask, extend_edges, masked_resize, valid_mask
+
+from effowt_d2.modeling.layers.masks import apply_mask, extend_edges, masked_resize, valid_mask
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 from detectron2.modeling.backbone import Backbone
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from tiny_detector import picture, sharpen, tiny_config, training_input
+from helpers.tiny_detector import picture, sharpen, tiny_config, training_input
 
 REID_LOSSES = {"loss_reid", "loss_reid_aux"}
 

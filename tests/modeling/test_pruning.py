@@ -4,10 +4,11 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+
 from effowt_d2 import add_effowt_config
 from effowt_d2.modeling.backbone import build_effowt_backbone
-from effowt_d2.modeling.backbone.block_weights import BlockWeights
-from effowt_d2.modeling.backbone.pruning import attention_rows, magnitude, residual_channels
+from effowt_d2.modeling.side.pruning import attention_rows, magnitude, residual_channels
+from effowt_d2.modeling.tower.block_weights import BlockWeights
 
 
 def build(tiny, init, *, seed=0, tap_init="xavier", name=None, reduction=4):
@@ -59,7 +60,7 @@ def test_copied_entries_are_the_towers_at_the_kept_indices(tiny, reduction):
 
 @pytest.mark.parametrize("name", ["EVA02-B-16", "EVA01-g-14"])
 def test_eva_weights_have_the_roles_they_are_given(name):
-    from effowt_d2.modeling.backbone import build_tower
+    from effowt_d2.modeling.tower import build_tower
 
     with torch.device("meta"):
         tower = build_tower(name, "", allow_random=True)

@@ -4,16 +4,13 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+
 from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import (
-    attention,
-    block,
-    build_effowt_backbone,
-    fusion,
-    side_network,
-    sparse_interaction,
-)
-from effowt_d2.modeling.backbone.recompute import recomputed
+from effowt_d2.modeling.backbone import build_effowt_backbone
+from effowt_d2.modeling.layers import attention
+from effowt_d2.modeling.layers.recompute import recomputed
+from effowt_d2.modeling.side import block, fusion, sparse_interaction
+from effowt_d2.modeling.side import network as side_network
 
 USERS = (attention, block, fusion, side_network, sparse_interaction)
 
@@ -52,11 +49,14 @@ def run(model, image_sizes, dtype=None):
 
 
 @pytest.mark.parametrize("image_sizes", [None, [(96, 128), (70, 90)]])
-@pytest.mark.parametrize("options", [
-    (),
-    ("MODEL.SIDE.TOPOLOGY", "parallel", "MODEL.SIDE.CONV", False, "MODEL.SIDE.GATE.KIND", "channel"),
-    ("MODEL.SIDE.SIM.FUSION", "concat", "MODEL.SIDE.FUSION.OUTPUT_CONV", False),
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("MODEL.SIDE.TOPOLOGY", "parallel", "MODEL.SIDE.CONV", False, "MODEL.SIDE.GATE.KIND", "channel"),
+        ("MODEL.SIDE.SIM.FUSION", "concat", "MODEL.SIDE.FUSION.OUTPUT_CONV", False),
+    ],
+)
 def test_nothing_but_the_memory_changes(tiny, monkeypatch, options, image_sizes):
     lean = run(build(tiny, *options), image_sizes)
     stages = run(build(tiny, *options, "MODEL.SIDE.CHECKPOINT", [True, True, True]), image_sizes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from detectron2.structures import Boxes, Instances
-from tiny_detector import objects
+from helpers.tiny_detector import objects
 
 from effowt_d2.modeling.roi_heads import ReIDLoss, ReIDPair, ReIDSampler
 
@@ -149,12 +149,14 @@ def make_proposals(boxes) -> Instances:
 
 def test_rois_carry_the_ids_of_their_objects():
     targets = objects([(10, 10, 30, 30), (50, 50, 90, 90)], (100, 100), ids=[4, 9])
-    proposals = make_proposals([
-        (10, 10, 30, 29),  # on the first object
-        (52, 50, 90, 90),  # on the second
-        (10, 10, 30, 20),  # IoU 0.5: in doubt
-        (0, 60, 20, 90),  # background
-    ])
+    proposals = make_proposals(
+        [
+            (10, 10, 30, 29),  # on the first object
+            (52, 50, 90, 90),  # on the second
+            (10, 10, 30, 20),  # IoU 0.5: in doubt
+            (0, 60, 20, 90),  # background
+        ]
+    )
     boxes, ids = make_sampler()(proposals, targets)
     drawn = sorted((tuple(box), i) for box, i in zip(boxes.tensor.tolist(), ids.tolist()))
     assert drawn == [

@@ -7,7 +7,7 @@ from detectron2.modeling import build_model, build_proposal_generator, build_roi
 from detectron2.modeling.roi_heads import build_box_head
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from tiny_detector import (
+from helpers.tiny_detector import (
     CHANNELS,
     feature_maps,
     image_list,
@@ -108,9 +108,7 @@ def test_rpn_head_is_detectron2s_but_for_the_masks(conv_dims):
     standard.load_state_dict(masked.state_dict())
     features = feature_maps([(64, 128)], (64, 128))
     with torch.no_grad():
-        ours, theirs = (
-            x.eval()(image_list([(64, 128)], (64, 128)), features, None)[0][0] for x in (masked, standard)
-        )
+        ours, theirs = (x.eval()(image_list([(64, 128)], (64, 128)), features, None)[0][0] for x in (masked, standard))
     torch.testing.assert_close(ours.proposal_boxes.tensor, theirs.proposal_boxes.tensor)
     torch.testing.assert_close(ours.objectness_logits, theirs.objectness_logits)
 

@@ -3,16 +3,17 @@
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from effowt_d2.modeling.backbone import SparseInteraction
-from effowt_d2.modeling.backbone import line_mix as line_mix_module
-from effowt_d2.modeling.backbone import line_sheet
-from effowt_d2.modeling.backbone.grid_mixers import PooledMixer
-from effowt_d2.modeling.backbone.sparse_interaction import SIM_KINDS
+
+from effowt_d2.modeling.side import SparseInteraction, line_sheet
+from effowt_d2.modeling.side import line_mix as line_mix_module
+from effowt_d2.modeling.side.grid_mixers import PooledMixer
+from effowt_d2.modeling.side.sparse_interaction import SIM_KINDS
 
 LINE_OF = {
     "row": lambda i, j: i,
@@ -31,6 +32,11 @@ def build(kind="axes", channels=4, randomise=True, **options):
         for parameter in sim.parameters():
             torch.nn.init.normal_(parameter)
     return sim
+
+
+def offset_weight(sim, offsets, group, p, q):
+    """The same for the randomly drawn offsets, given by their place in the table."""
+    return sim.mixer.table[group, offsets[q[0] - p[0], q[1] - p[1]]].item()
 
 
 def table_weight(sim, axis, group, p, q):
@@ -56,10 +62,10 @@ def loop_mixes(sim, x, mask):
     for a, name in enumerate(names):
         if name == "random":
             offsets = {tuple(o): k for k, o in enumerate(sim.mixer.offsets.tolist())}
-            weight = lambda g, p, q: sim.mixer.table[g, offsets[q[0] - p[0], q[1] - p[1]]].item()
+            weight = partial(offset_weight, sim, offsets)
             seen = {p: [q for q in tokens if (q[0] - p[0], q[1] - p[1]) in offsets] for p in tokens}
         else:
-            weight = lambda g, p, q, name=name: table_weight(sim, name, g, p, q)
+            weight = partial(table_weight, sim, name)
             seen = {p: [q for q in tokens if LINE_OF[name](*q) == LINE_OF[name](*p)] for p in tokens}
         for image in range(b):
             for p in tokens:
@@ -124,9 +130,9 @@ def test_sees_exactly_its_lines(kind):
 def test_two_reach_every_token_from_a_corner(kind):
     first, second = build(kind), build(kind, randomise=False)
     x = torch.randn(1, 6, 9, 4).double().requires_grad_()
-    once, = torch.autograd.grad(first(x)[0, 0, 0].sum(), x)
+    (once,) = torch.autograd.grad(first(x)[0, 0, 0].sum(), x)
     assert (once.abs().sum(-1) == 0).any()
-    twice, = torch.autograd.grad(second(first(x))[0, 0, 0].sum(), x)
+    (twice,) = torch.autograd.grad(second(first(x))[0, 0, 0].sum(), x)
     assert (twice.abs().sum(-1) > 0).all()
 
 
@@ -137,7 +143,10 @@ def test_gradients(kind, masked, small_blocks):
     x = torch.randn(2, 4, 3, 2, dtype=torch.float64, requires_grad=True)
     mask = torch.rand(2, 4, 3) > 0.3 if masked else None
     names, parameters = zip(*sim.named_parameters())
-    call = lambda x, *values: torch.func.functional_call(sim, dict(zip(names, values)), (x, mask))
+
+    def call(x, *values):
+        return torch.func.functional_call(sim, dict(zip(names, values)), (x, mask))
+
     assert torch.autograd.gradcheck(call, (x, *parameters))
 
 
@@ -145,7 +154,10 @@ def test_gradients(kind, masked, small_blocks):
 def test_gradients_of_a_single_axis(axis):
     sim = build(channels=2, axes=[axis])
     x = torch.randn(1, 3, 4, 2, dtype=torch.float64)
-    call = lambda scale: torch.func.functional_call(sim, {"scale": scale}, (x,))
+
+    def call(scale):
+        return torch.func.functional_call(sim, {"scale": scale}, (x,))
+
     assert torch.autograd.gradcheck(call, (sim.scale,))
 
 
@@ -191,7 +203,7 @@ def test_pooled_grid_is_adaptive_pooling_and_bilinear_sampling(size):
         mixer.weight.copy_(256 * torch.eye(256)[None])  # every cell keeps its own mean
     x = torch.randn(1, 3, *size)
     expected = F.interpolate(F.adaptive_avg_pool2d(x, 16), size=size, mode="bilinear")
-    actual, = mixer(x.movedim(1, -1), None)
+    (actual,) = mixer(x.movedim(1, -1), None)
     torch.testing.assert_close(actual.movedim(-1, 1), expected, atol=1e-4, rtol=0)
 
 
@@ -215,11 +227,11 @@ def test_autocast(kind):
     x = torch.randn(2, 20, 13, 32, requires_grad=True)
     mask = torch.rand(2, 20, 13) > 0.3
     exact = sim(x, mask)
-    exact_grad, = torch.autograd.grad(exact.square().sum(), x)
+    (exact_grad,) = torch.autograd.grad(exact.square().sum(), x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = sim(x, mask)
     assert half.dtype == torch.bfloat16
-    grad, = torch.autograd.grad(half.float().square().sum(), x)
+    (grad,) = torch.autograd.grad(half.float().square().sum(), x)
     assert grad.dtype == torch.float32
     torch.testing.assert_close(half.float(), exact, atol=0.03, rtol=0.03)
     torch.testing.assert_close(grad, exact_grad, atol=0.06, rtol=0.06)

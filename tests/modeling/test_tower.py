@@ -3,8 +3,10 @@
 import open_clip
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
-from tiny_eva import SWITCHES, register_tiny_evas
+from helpers.tiny_eva import SWITCHES, register_tiny_evas
+
+from effowt_d2.modeling.tower import build_tower
+
 
 def random_weights(name, path):
     torch.manual_seed(3)

@@ -4,10 +4,11 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+from open_clip.timm_model import TimmModel
+
 from effowt_d2 import add_effowt_config
 from effowt_d2.modeling.backbone import build_effowt_backbone
-from effowt_d2.modeling.backbone.tower_convnext import ConvNeXtTower
-from open_clip.timm_model import TimmModel
+from effowt_d2.modeling.tower.convnext import ConvNeXtTower
 
 
 @pytest.fixture
@@ -16,9 +17,7 @@ def tower():
     visual = TimmModel("convnext_atto", 16, image_size=64, pool="", proj="linear")
     for block in (b for stage in visual.trunk.stages for b in stage.blocks):
         torch.nn.init.ones_(block.gamma)
-    return ConvNeXtTower(
-        visual, canvas=0, frozen=True, name="atto", pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1)
-    )
+    return ConvNeXtTower(visual, canvas=0, frozen=True, name="atto", pixel_mean=(0, 0, 0), pixel_std=(1, 1, 1))
 
 
 def test_the_last_tap_is_the_stage_at_stride_16(tower):

@@ -9,9 +9,10 @@ import gc
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
-from effowt_d2.modeling.backbone.tower import STRIDE
 from torch.nn.functional import interpolate
+
+from effowt_d2.modeling.tower import build_tower
+from effowt_d2.modeling.tower.tower import STRIDE
 
 TOWERS = ["ViT-B-16", "ViT-L-14", "ViT-H-14", "EVA02-B-16", "EVA02-L-14", "EVA01-g-14"]
 CLIP_SIDE = 224

@@ -7,11 +7,13 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+from helpers.tiny_eva import SWITCHES, register_tiny_evas
+from torch._dynamo.utils import counters
+
 from effowt_d2 import add_effowt_config
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.modeling.backbone import build_effowt_backbone, build_tower
-from tiny_eva import SWITCHES, register_tiny_evas
-from torch._dynamo.utils import counters
+from effowt_d2.modeling.backbone import build_effowt_backbone
+from effowt_d2.modeling.tower import build_tower
 
 # of the largest value in a tap: bfloat16 has 8 bits of mantissa and float16 has 11, and errors add up over the blocks
 TOLERANCE = {"bfloat16": 0.02, "float16": 0.003}
@@ -49,9 +51,10 @@ def tower_bytes(tower):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("name, window", [
-    ("tiny-vit", 0), ("tiny-vit", 3), ("tiny-vit-14", 0), *((n, 3) for n in SWITCHES), ("convnext_tiny", 0)
-])
+@pytest.mark.parametrize(
+    "name, window",
+    [("tiny-vit", 0), ("tiny-vit", 3), ("tiny-vit-14", 0), *((n, 3) for n in SWITCHES), ("convnext_tiny", 0)],
+)
 def test_taps_in_half_precision_are_near(tiny, tmp_path, name, window, precision):
     register_tiny_evas(tmp_path)
     expected, rounded = make(name, window=window), make(name, window=window, precision=precision)

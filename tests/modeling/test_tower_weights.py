@@ -10,10 +10,11 @@ import huggingface_hub
 import open_clip
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
-from effowt_d2.modeling.backbone.weight_files import load_clip_tower, read_weights
+from helpers.tiny_eva import SWITCHES, register_tiny_evas
 from safetensors.torch import save_file
-from tiny_eva import SWITCHES, register_tiny_evas
+
+from effowt_d2.modeling.tower import build_tower
+from effowt_d2.modeling.tower.weight_files import load_clip_tower, read_weights
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from effowt_d2.modeling.backbone import build_tower
-from effowt_d2.modeling.backbone.tower_windows import window_blocks
-from tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
+from helpers.tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
+
+from effowt_d2.modeling.tower import build_tower
+from effowt_d2.modeling.tower.windows import window_blocks
 
 TOWERS = ["tiny-vit", "tiny-vit-14", *SWITCHES]
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from colour_clip import NAME, write_colour_clip
 from detectron2.config import get_cfg
+from helpers.colour_clip import NAME, write_colour_clip
+
 from effowt_d2 import add_effowt_config
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from effowt_d2.naming.crops import clip_boxes, square_crop
 
 PLAIN = dict(size=32, context=0.0, max_zoom=0.0, background="keep")

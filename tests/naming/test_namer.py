@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from colour_clip import COLOURS
+from helpers.colour_clip import COLOURS
+
 from effowt_d2.naming import TrackNamer
 
 WORDS = list(COLOURS)

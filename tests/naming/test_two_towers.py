@@ -4,11 +4,12 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from colour_clip import NAME, TEXT, register
-from effowt_d2.modeling.backbone import build_tower
+from helpers.colour_clip import NAME, TEXT, register
+from safetensors.torch import save_file
+
+from effowt_d2.modeling.tower import build_tower
 from effowt_d2.naming import TrackNamer
 from effowt_d2.naming.two_towers import load_two_towers
-from safetensors.torch import save_file
 
 
 @pytest.fixture

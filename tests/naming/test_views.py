@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from effowt_d2.naming.views import TrackViews
 
 

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+
 from effowt_d2.evaluation.groups import tao_groups
 from effowt_d2.naming import read_vocabulary
 

@@ -3,9 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-
-from browser import NAMES, Browser, find_browser
-from made_runs import make_frame, three_tracks, write_report
+from helpers.browser import NAMES, Browser, find_browser
+from helpers.made_runs import make_frame, three_tracks, write_report
 from test_report_scores import make_gt, run_with_failures
 
 pytestmark = [
@@ -45,7 +44,8 @@ def show(browser, tmp_path):
 def color_at(browser, x: float, y: float) -> list[int]:
     """The canvas's colour at a point given in parts of its size."""
     return browser.evaluate(
-        "(c => [...c.getContext('2d').getImageData(" f"Math.round({x} * c.width), Math.round({y} * c.height), 1, 1)"
+        "(c => [...c.getContext('2d').getImageData("
+        f"Math.round({x} * c.width), Math.round({y} * c.height), 1, 1)"
         ".data].slice(0, 3))(document.getElementById('canvas'))"
     )
 
@@ -105,8 +105,11 @@ def test_columns_sort_both_ways(show):
     browser = show(three_tracks(12, names=True))
     assert browser.evaluate(ROWS) == [2, 7, 5]
     for column, orders in {
-        "frames": ([7, 2, 5], [5, 2, 7]), "score": ([7, 5, 2], [2, 5, 7]), "id": ([2, 5, 7], [7, 5, 2]),
-        "name": ([2, 7, 5], [7, 2, 5]), "last": ([2, 5, 7], [2, 5, 7]),
+        "frames": ([7, 2, 5], [5, 2, 7]),
+        "score": ([7, 5, 2], [2, 5, 7]),
+        "id": ([2, 5, 7], [7, 5, 2]),
+        "name": ([2, 7, 5], [7, 2, 5]),
+        "last": ([2, 5, 7], [2, 5, 7]),
     }.items():
         for order, direction in zip(orders, ("descending", "ascending")):
             browser.click(f"th[data-key={column}] button")
@@ -121,7 +124,10 @@ def test_filters_hold_for_table_timeline_and_picture(show):
     on_line = (120 / 160, 65 / 96)
     with_box = color_at(browser, *on_line)
     for field, text, left in [
-        ("text", "CUP", [7]), ("text", "2", [2]), ("least-frames", "11", [7]), ("least-score", "0.6", [7, 5]),
+        ("text", "CUP", [7]),
+        ("text", "2", [2]),
+        ("least-frames", "11", [7]),
+        ("least-score", "0.6", [7, 5]),
     ]:
         browser.type(f"#{field}", text)
         assert browser.evaluate(ROWS) == browser.evaluate(LINES) == left, (field, text)

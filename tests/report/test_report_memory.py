@@ -3,11 +3,11 @@
 import tracemalloc
 
 import pytest
+from helpers.made_runs import make_frame, write_report
+
 from effowt_d2.report import ReportWriter
 from effowt_d2.report.lives import Life, Lives
 from effowt_d2.report.spool import Spool
-
-from made_runs import make_frame, write_report
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 100, 257])

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import setuptools  # noqa: F401  (it brings distutils)
+from helpers.full_disk import no_file_above
+from helpers.made_runs import SIZE, Page, make_frame, three_tracks, write_report
+
 from effowt_d2.report import ReportWriter
 from effowt_d2.report.page import ASSETS, SCRIPTS
 from effowt_d2.report.pictures import decode
 from effowt_d2.visualization import track_color
-
-from full_disk import no_file_above
-from made_runs import SIZE, Page, make_frame, three_tracks, write_report
 
 EVIL = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \" ' \u2028 ümlaut \udcff"
 

@@ -5,15 +5,15 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.made_runs import SIZE, make_frame, write_report
+
 from effowt_d2.evaluation import GroundTruthError, evaluate_tao_ow
 from effowt_d2.evaluation.groups import tao_groups
 from effowt_d2.report import ReportWriter
 from effowt_d2.report.failures import follow, most_missed, most_switched
 from effowt_d2.report.pictures import decode
 from effowt_d2.report.truth import VideoTruth
-from effowt_d2.visualization import open_results
-
-from made_runs import SIZE, make_frame, write_report
+from effowt_d2.video import open_results
 
 BOXES = {1: (10, 10, 30, 30), 2: (100, 40, 40, 40), 3: (60, 5, 20, 20)}
 
@@ -25,18 +25,27 @@ def make_gt(path, frames=8, videos=("a/clip",), size=SIZE, step=1):
         for t in range(frames):
             image_id = 100 * v + t
             name = f"{videos[v]}/{t:04d}.jpg"
-            images.append(dict(
-                id=image_id, video_id=v + 1, frame_index=t * step, width=size[0], height=size[1], file_name=name
-            ))
+            images.append(
+                dict(id=image_id, video_id=v + 1, frame_index=t * step, width=size[0], height=size[1], file_name=name)
+            )
             for track, box in BOXES.items():
                 scaled = [value * size[0] / SIZE[0] for value in box]
-                annotations.append(dict(
-                    id=len(annotations), image_id=image_id, video_id=v + 1, track_id=10 * v + track,
-                    category_id=track, bbox=scaled, area=1, iscrowd=0,
-                ))
+                annotations.append(
+                    dict(
+                        id=len(annotations),
+                        image_id=image_id,
+                        video_id=v + 1,
+                        track_id=10 * v + track,
+                        category_id=track,
+                        bbox=scaled,
+                        area=1,
+                        iscrowd=0,
+                    )
+                )
     names = [(1, "cup"), (2, "<b>owl</b>"), (3, "fox")]
     data = dict(
-        images=images, annotations=annotations,
+        images=images,
+        annotations=annotations,
         videos=[
             dict(id=v + 1, name=name, neg_category_ids=[], not_exhaustive_category_ids=[])
             for v, name in enumerate(videos)
@@ -158,10 +167,17 @@ def test_pictures_come_from_the_frames_kept(tmp_path):
     assert before["time"] in kept and after["time"] in kept
 
 
-@pytest.mark.parametrize("source, video", [
-    ("data/b/clip", "b/clip"), (["data/b/clip/0001.jpg", "data/b/clip/0002.jpg"], "b/clip"), ("c/other.mp4", "a/other"),
-    ("./a/clip", "a/clip"), ("x/a/clip/*.jpg", "a/clip"), ("c/v1.2", "v1.2"),
-])
+@pytest.mark.parametrize(
+    "source, video",
+    [
+        ("data/b/clip", "b/clip"),
+        (["data/b/clip/0001.jpg", "data/b/clip/0002.jpg"], "b/clip"),
+        ("c/other.mp4", "a/other"),
+        ("./a/clip", "a/clip"),
+        ("x/a/clip/*.jpg", "a/clip"),
+        ("c/v1.2", "v1.2"),
+    ],
+)
 def test_the_video_is_told_by_the_path(tmp_path, source, video):
     gt = make_gt(tmp_path / "gt.json", videos=("a/clip", "b/clip", "a/other", "v1.2"))
     assert VideoTruth(gt, source).name == video
@@ -211,6 +227,8 @@ def test_a_gap_is_a_miss_and_no_switch_and_the_worst_come_first():
 
 def test_half_an_overlap_is_needed():
     gt = np.array([[0.0, 0, 10, 10]])
-    held = [follow([np.array([1])], [gt], [np.array([4])], [np.array([[0.0, 0, 10, height]])])[0].held_by
-            for height in (4.9, 5.0)]
+    held = [
+        follow([np.array([1])], [gt], [np.array([4])], [np.array([[0.0, 0, 10, height]])])[0].held_by
+        for height in (4.9, 5.0)
+    ]
     assert held == [[-1], [4]]

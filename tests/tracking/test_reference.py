@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+
 from effowt_d2.tracking import PRESETS, Tracker
 from effowt_d2.tracking.assignment import assign_hungarian
 from effowt_d2.tracking.similarity import bi_softmax, pairwise_iou

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import get_cfg
+
 from effowt_d2 import add_effowt_config
 from effowt_d2.tracking import PRESETS, Tracker, build_tracker
 

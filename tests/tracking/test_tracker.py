@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from effowt_d2.tracking import PRESETS, Tracker
 
 PLAIN = dict(PRESETS["tao"], distractor_iou=1.0)

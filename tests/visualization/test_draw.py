@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from effowt_d2.visualization import Trails, draw_tracks, track_color
 
 

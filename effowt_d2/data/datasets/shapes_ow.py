@@ -91,10 +91,7 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
     Args:
         root: folder of the datasets; default ``$DETECTRON2_DATASETS``, else ``datasets``.
     """
-    home = (
-        Path(root if root is not None else os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
-        / "shapes_ow"
-    )
+    home = Path(root if root is not None else os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser() / "shapes_ow"
     for known in KNOWN_COUNTS:
         suffix = "" if known == DEFAULT_KNOWN else f"_{known}"
         folder = home / f"train{suffix}"

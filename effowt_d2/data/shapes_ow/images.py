@@ -11,18 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from effowt_d2.data.shapes_ow.backgrounds import background
-from effowt_d2.data.shapes_ow.labels import category_records, open_world_groups, visible_part
-from effowt_d2.data.shapes_ow.render import (
-    Look,
-    Pose,
-    draw_object,
-    finish_frame,
-    sample_light,
-    sample_look,
-    sample_photometry,
-)
-from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, known_shapes, unlabelled_shapes
+from .backgrounds import background
+from .labels import category_records, open_world_groups, visible_part
+from .render import Look, Pose, draw_object, finish_frame, sample_light, sample_look, sample_photometry
+from .vocabulary import DEFAULT_KNOWN, known_shapes, unlabelled_shapes
 
 _STREAM = 0  # random streams: 0 train, 1 val, 2 test, 3 captions, 4 held-out pictures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from effowt_d2.data.shapes_ow.vocabulary import NOVEL_SHAPES, all_categories, ids_of_shapes, known_shapes
+from .vocabulary import NOVEL_SHAPES, all_categories, ids_of_shapes, known_shapes
 
 MIN_VISIBLE = 0.25
 """An object is annotated where at least this share of it is in the frame and not covered."""

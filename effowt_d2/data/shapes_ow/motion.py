@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from effowt_d2.data.shapes_ow.render import Look, Pose, sample_look
-from effowt_d2.data.shapes_ow.vocabulary import SHAPES
+from .render import Look, Pose, sample_look
+from .vocabulary import SHAPES
 
 # chance and shapes of the pools a video's objects come from: known with 8 classes, known with 16, never
 # labelled, novel
@@ -47,15 +47,11 @@ def sample_tracks(
     return [Track(looks[i], _path(rng, radii=radii, frames=frames, size=size)) for i in order]
 
 
-def _path(
-    rng: np.random.Generator, *, radii: tuple[float, float], frames: int, size: int
-) -> tuple[Pose, ...]:
+def _path(rng: np.random.Generator, *, radii: tuple[float, float], frames: int, size: int) -> tuple[Pose, ...]:
     """Smooth wandering, slowly changing in heading, size and rotation, turned back outside the frame."""
     time = np.arange(frames)
     radius = np.exp(rng.uniform(*np.log(radii)))
-    growth = rng.uniform(0.05, 0.28) * np.sin(
-        rng.uniform(0, 2 * np.pi) + 2 * np.pi * time / rng.uniform(18, 45)
-    )
+    growth = rng.uniform(0.05, 0.28) * np.sin(rng.uniform(0, 2 * np.pi) + 2 * np.pi * time / rng.uniform(18, 45))
     sizes = radius * np.exp(growth)
     # at most a third of the object's diameter per frame, so that a good tracker can follow
     speed = rng.uniform(0.2, 0.66) * sizes.min()
@@ -67,8 +63,7 @@ def _path(
     places = _fold(places, low=-1.8 * radius, high=size + 1.8 * radius)
     angles = rng.uniform(0, 2 * np.pi) + rng.uniform(-0.14, 0.14) * time
     return tuple(
-        Pose(float(x), float(y), float(r), float(a))
-        for (x, y), r, a in zip(places, sizes, angles, strict=True)
+        Pose(float(x), float(y), float(r), float(a)) for (x, y), r, a in zip(places, sizes, angles, strict=True)
     )
 
 

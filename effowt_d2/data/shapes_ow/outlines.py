@@ -5,11 +5,11 @@ Legend: a contour is a float array (P, 2) of x, y with y pointing down; an outli
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-from effowt_d2.data.shapes_ow.vocabulary import SHAPES
+from .vocabulary import SHAPES
 
 _STEPS = 48  # points of a full round curve: below half a pixel of error at the largest radius drawn
 
@@ -142,7 +142,7 @@ _OUTLINES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def outline(shape: str) -> tuple[np.ndarray, ...]:
     """Contours of a shape, centred on its box and scaled so that the farthest point has radius 1.
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from effowt_d2.data.shapes_ow.outlines import outline
-from effowt_d2.data.shapes_ow.vocabulary import COLOURS, SHAPES, TEXTURES, category_id
+from .outlines import outline
+from .vocabulary import COLOURS, SHAPES, TEXTURES, category_id
 
 _SHIFT = 4  # fixed-point bits of the polygon coordinates handed to OpenCV
 
@@ -102,9 +102,7 @@ def _second_tone(look: Look, u: np.ndarray, v: np.ndarray, sharpness: float) -> 
     return np.clip(0.5 + field * (0.16 * sharpness), 0.0, 1.0)
 
 
-def draw_object(
-    frame: np.ndarray, owners: np.ndarray, index: int, look: Look, pose: Pose, *, light: tuple
-) -> int:
+def draw_object(frame: np.ndarray, owners: np.ndarray, index: int, look: Look, pose: Pose, *, light: tuple) -> int:
     """Draw one object over what is there, in place.
 
     Args:
@@ -142,9 +140,7 @@ def draw_object(
     return area
 
 
-def _surface(
-    look: Look, pose: Pose, forward: np.ndarray, columns: np.ndarray, rows: np.ndarray, light: tuple
-):
+def _surface(look: Look, pose: Pose, forward: np.ndarray, columns: np.ndarray, rows: np.ndarray, light: tuple):
     """Colour (h, w, 3) float32 of the object's surface at the given pixels: two tones under one light."""
     inverse = np.linalg.inv(forward)
     x = (columns - pose.x).astype(np.float32)[None, :]
@@ -168,12 +164,8 @@ def sample_photometry(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(rng.uniform(0.85, 1.12)), float(rng.uniform(-12, 12)), float(rng.uniform(1, 5))
 
 
-def finish_frame(
-    frame: np.ndarray, rng: np.random.Generator, photometry: tuple[float, float, float]
-) -> np.ndarray:
+def finish_frame(frame: np.ndarray, rng: np.random.Generator, photometry: tuple[float, float, float]) -> np.ndarray:
     """Apply gain, offset and pixel noise; return uint8 (H, W, 3)."""
     gain, offset, noise = photometry
     grain = rng.standard_normal(frame.shape[:2], dtype=np.float32) * np.float32(noise)
-    return np.clip(frame * np.float32(gain) + (grain + np.float32(offset))[..., None], 0, 255).astype(
-        np.uint8
-    )
+    return np.clip(frame * np.float32(gain) + (grain + np.float32(offset))[..., None], 0, 255).astype(np.uint8)

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from effowt_d2.data.shapes_ow.backgrounds import background
-from effowt_d2.data.shapes_ow.images import write_jpeg
-from effowt_d2.data.shapes_ow.labels import category_records, open_world_groups, visible_part
-from effowt_d2.data.shapes_ow.motion import Track, camera_path, sample_tracks
-from effowt_d2.data.shapes_ow.render import Pose, draw_object, finish_frame, sample_light, sample_photometry
-from effowt_d2.data.shapes_ow.vocabulary import KNOWN_COUNTS
+from .backgrounds import background
+from .images import write_jpeg
+from .labels import category_records, open_world_groups, visible_part
+from .motion import Track, camera_path, sample_tracks
+from .render import Pose, draw_object, finish_frame, sample_light, sample_photometry
+from .vocabulary import KNOWN_COUNTS
 
 _STREAMS = {"val": 1, "test": 2}
 _REACH = 28  # how far the camera may shift, in pixels
@@ -54,9 +54,7 @@ class VideoSplit:
         return dataclasses.asdict(self)
 
 
-def draw_video(
-    split: VideoSplit, index: int
-) -> tuple[list[Track], Iterator[tuple[np.ndarray, dict[int, dict]]]]:
+def draw_video(split: VideoSplit, index: int) -> tuple[list[Track], Iterator[tuple[np.ndarray, dict[int, dict]]]]:
     """Render video number ``index``, frame by frame.
 
     Args:
@@ -68,9 +66,7 @@ def draw_video(
         labels of the visible objects (``bbox``, ``area``, ``segmentation``).
     """
     rng = np.random.default_rng([split.seed, _STREAMS[split.name], index])
-    tracks = sample_tracks(
-        rng, objects=split.objects, radii=split.radii, frames=split.frames, size=split.size
-    )
+    tracks = sample_tracks(rng, objects=split.objects, radii=split.radii, frames=split.frames, size=split.size)
     return tracks, _frames(rng, split, tracks)
 
 

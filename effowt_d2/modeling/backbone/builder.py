@@ -1,6 +1,6 @@
 """The Detectron2 backbone: a tower and the strategy that carries it to detection."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -8,12 +8,11 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor
 
-from effowt_d2.modeling.parts import TrainedPart
-
-from .masks import valid_mask
-from .strategy import TransferStrategy, build_strategy, strategy_class
-from .tower import STRIDE, Tower
-from .tower_builder import build_tower
+from effowt_d2.modeling.layers.masks import valid_mask
+from effowt_d2.modeling.tower.builder import build_tower
+from effowt_d2.modeling.tower.tower import STRIDE, Tower
+from effowt_d2.modeling.transfer.ownership import TrainedPart
+from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, strategy_class
 
 LEVEL_STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 DIVISIBILITY = 32
@@ -95,13 +94,11 @@ class EffOWTBackbone(Backbone):
     def size_divisibility(self) -> int:
         return DIVISIBILITY
 
-    def trained_parts(self) -> List[TrainedPart]:
+    def trained_parts(self) -> list[TrainedPart]:
         """All parts of the backbone that train, by module object."""
         return self.strategy.trained_parts(self.tower)
 
-    def forward(
-        self, x: Tensor, image_sizes: Optional[Sequence[Tuple[int, int]]] = None
-    ) -> Dict[str, Tensor]:
+    def forward(self, x: Tensor, image_sizes: Sequence[tuple[int, int]] | None = None) -> dict[str, Tensor]:
         """
         Args:
             x: (B, 3, H, W) pixels as the meta-architecture normalised them; H and W are multiples of 32.

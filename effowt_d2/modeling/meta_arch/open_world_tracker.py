@@ -1,7 +1,5 @@
 """The whole model: detect objects of any class, embed them, and carry their identity through a video."""
 
-from typing import Dict, List, Optional, Tuple
-
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -66,7 +64,7 @@ class OpenWorldTracker(GeneralizedRCNN):
             self.video_memory.reset()
         return self
 
-    def forward(self, batched_inputs: List[Dict]):
+    def forward(self, batched_inputs: list[dict]):
         """
         Args:
             batched_inputs: one dict per image with ``image`` (C, H, W) in ``INPUT.FORMAT``, and
@@ -94,7 +92,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         reid_losses = self._reid_losses(images, features, proposals, targets, references)
         return {**losses, **detector_losses, **reid_losses}
 
-    def _features(self, images: ImageList) -> Dict[str, Tensor]:
+    def _features(self, images: ImageList) -> dict[str, Tensor]:
         if getattr(self.backbone, "takes_image_sizes", False):
             return self.backbone(images.tensor, image_sizes=images.image_sizes)
         return self.backbone(images.tensor)
@@ -102,11 +100,11 @@ class OpenWorldTracker(GeneralizedRCNN):
     def _reid_losses(
         self,
         images: ImageList,
-        features: Dict[str, Tensor],
-        proposals: List[Instances],
-        targets: List[Instances],
-        references: Dict[int, int],
-    ) -> Dict[str, Tensor]:
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances],
+        references: dict[int, int],
+    ) -> dict[str, Tensor]:
         """Losses between each view and its reference, given as places in the batch: {key view: reference view}."""
         boxes = [x.proposal_boxes[:0] for x in proposals]
         ids = [torch.zeros(0, dtype=torch.int64, device=self.device) for _ in proposals]
@@ -123,10 +121,10 @@ class OpenWorldTracker(GeneralizedRCNN):
 
     def inference(
         self,
-        batched_inputs: List[Dict],
-        detected_instances: Optional[List[Instances]] = None,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
         do_postprocess: bool = True,
-    ) -> List:
+    ) -> list:
         """Detect, and track where the inputs are frames of videos.
 
         Args:
@@ -171,7 +169,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         return outputs
 
 
-def _frame_of(x: Dict) -> Optional[Tuple]:
+def _frame_of(x: dict) -> tuple | None:
     """(video id, frame index, frame rate or None) of an input, None for a still image."""
     if x.get("video_id") is None:
         return None

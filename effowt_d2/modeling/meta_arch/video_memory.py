@@ -1,6 +1,6 @@
 """Knows where one video ends and the next begins."""
 
-from typing import Hashable, Optional, Tuple
+from collections.abc import Hashable
 
 import torch
 from detectron2.structures import Instances
@@ -20,7 +20,7 @@ class VideoMemory:
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
-        self._last_frame: Optional[Tuple[Hashable, int]] = None
+        self._last_frame: tuple[Hashable, int] | None = None
 
     def reset(self) -> None:
         """End the running video."""
@@ -28,7 +28,7 @@ class VideoMemory:
         self._last_frame = None
 
     def associate(
-        self, instances: Instances, video_id: Hashable, frame_index: int, frame_rate: Optional[float] = None
+        self, instances: Instances, video_id: Hashable, frame_index: int, frame_rate: float | None = None
     ) -> Tensor:
         """Track ids of a frame's detections.
 

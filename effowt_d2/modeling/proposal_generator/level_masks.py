@@ -1,15 +1,15 @@
 """Which cells of each pyramid level hold a pixel of their image."""
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from effowt_d2.modeling.backbone.masks import valid_mask
+from effowt_d2.modeling.layers.masks import valid_mask
 
 
 def level_masks(
-    maps: Sequence[Tensor], strides: Sequence[int], image_sizes: Optional[Sequence[Tuple[int, int]]]
-) -> List[Optional[Tensor]]:
+    maps: Sequence[Tensor], strides: Sequence[int], image_sizes: Sequence[tuple[int, int]] | None
+) -> list[Tensor | None]:
     """The valid area of each map.
 
     Args:

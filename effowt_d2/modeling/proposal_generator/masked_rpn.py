@@ -3,7 +3,7 @@
 Letters: B images, Hi and Wi the map of level i, A anchors per cell, R = sum of Hi * Wi * A anchors over the levels.
 """
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from detectron2.config import configurable
@@ -14,7 +14,7 @@ from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, Standa
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from effowt_d2.modeling.backbone.masks import apply_mask
+from effowt_d2.modeling.layers.masks import apply_mask
 
 from .level_masks import level_masks
 
@@ -25,7 +25,7 @@ __all__ = ["MaskedRPN", "MaskedRPNHead"]
 class MaskedRPNHead(StandardRPNHead):
     """Detectron2's RPN head, with the same parameters, that sees zeros in place of padded cells."""
 
-    def forward(self, features: List[Tensor], masks: Optional[Sequence[Optional[Tensor]]] = None):
+    def forward(self, features: list[Tensor], masks: Sequence[Tensor | None] | None = None):
         """
         Args:
             features: (B, C, Hi, Wi) per level.
@@ -70,14 +70,14 @@ class MaskedRPN(RPN):
         self.feature_strides = list(feature_strides)
 
     @classmethod
-    def from_config(cls, cfg, input_shape: Dict[str, ShapeSpec]):
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
         ret = super().from_config(cfg, input_shape)
         ret["feature_strides"] = [input_shape[f].stride for f in ret["in_features"]]
         return ret
 
     def forward(
-        self, images: ImageList, features: Dict[str, Tensor], gt_instances: Optional[List[Instances]] = None
-    ) -> Tuple[List[Instances], Dict[str, Tensor]]:
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
         """
         Args:
             images: the batch; only its ``image_sizes`` are read.
@@ -104,8 +104,8 @@ class MaskedRPN(RPN):
 
     @torch.no_grad()
     def _label_valid_anchors(
-        self, anchors: Boxes, valid: Tensor, gt_instances: List[Instances]
-    ) -> Tuple[List[Tensor], List[Tensor]]:
+        self, anchors: Boxes, valid: Tensor, gt_instances: list[Instances]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Labels (R,) and matched boxes (R, 4) of each image; anchors of padded cells are ignored (-1).
 
         They are taken out before the matching: the best anchor of a box at the border must be one that counts.
@@ -120,12 +120,12 @@ class MaskedRPN(RPN):
     @torch.no_grad()
     def _propose(
         self,
-        anchors: List[Boxes],
-        logits: List[Tensor],
-        deltas: List[Tensor],
-        valid: List[Tensor],
-        image_sizes: List[Tuple[int, int]],
-    ) -> List[Instances]:
+        anchors: list[Boxes],
+        logits: list[Tensor],
+        deltas: list[Tensor],
+        valid: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
         boxes = self._decode_proposals(anchors, deltas)
         proposals = []
         for i, image_size in enumerate(image_sizes):
@@ -142,7 +142,7 @@ class MaskedRPN(RPN):
         return proposals
 
 
-def _anchor_mask(logits: Tensor, mask: Optional[Tensor]) -> Tensor:
+def _anchor_mask(logits: Tensor, mask: Tensor | None) -> Tensor:
     """(B, Hi * Wi * A) bool, true for anchors of valid cells; logits (B, A, Hi, Wi), mask (B, Hi, Wi) or None."""
     b, per_cell, height, width = logits.shape
     if mask is None:

@@ -1,14 +1,9 @@
 """The box head's normalisation, the same with every version of Detectron2."""
 
-from detectron2.modeling.roi_heads import FastRCNNConvFCHead, ROI_BOX_HEAD_REGISTRY
-
-from effowt_d2.modeling.backbone.block import ChannelNorm
+from detectron2.modeling.roi_heads import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead
+from timm.layers import LayerNorm2d
 
 __all__ = ["OpenWorldBoxHead"]
-
-
-def _channel_norm(channels: int) -> ChannelNorm:
-    return ChannelNorm(channels, eps=1e-6)
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
@@ -22,5 +17,5 @@ class OpenWorldBoxHead(FastRCNNConvFCHead):
     def from_config(cls, cfg, input_shape):
         ret = super().from_config(cfg, input_shape)
         if ret["conv_norm"] == "LN":
-            ret["conv_norm"] = _channel_norm
+            ret["conv_norm"] = LayerNorm2d
         return ret

@@ -1,16 +1,16 @@
 """Maps made ready for RoI pooling."""
 
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from effowt_d2.modeling.backbone.masks import extend_edges
+from effowt_d2.modeling.layers.masks import extend_edges
 from effowt_d2.modeling.proposal_generator.level_masks import level_masks
 
 
 def poolable_maps(
-    features: Dict[str, Tensor], names: Sequence[str], strides: Sequence[int], image_sizes: List[Tuple[int, int]]
-) -> List[Tensor]:
+    features: dict[str, Tensor], names: Sequence[str], strides: Sequence[int], image_sizes: list[tuple[int, int]]
+) -> list[Tensor]:
     """The named maps with each image's border repeated over its padding.
 
     RoI pooling of a box inside the image then reads the same on every canvas.

@@ -3,7 +3,7 @@
 Letters: B images, Ri proposals of image i.
 """
 
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from detectron2.config import configurable
@@ -61,7 +61,7 @@ class OpenWorldROIHeads(CascadeROIHeads):
         ret["feature_strides"] = [input_shape[f].stride for f in ret["box_in_features"]]
         return ret
 
-    def forward(self, images, features: Dict[str, Tensor], proposals: List[Instances], targets=None):
+    def forward(self, images, features: dict[str, Tensor], proposals: list[Instances], targets=None):
         """
         Args:
             images: the ImageList of the batch; only its ``image_sizes`` are read.
@@ -76,7 +76,7 @@ class OpenWorldROIHeads(CascadeROIHeads):
         maps = poolable_maps(features, self.box_in_features, self.feature_strides, images.image_sizes)
         return super().forward(images, {**features, **dict(zip(self.box_in_features, maps))}, proposals, targets)
 
-    def _forward_box(self, features: Dict[str, Tensor], proposals: List[Instances], targets=None):
+    def _forward_box(self, features: dict[str, Tensor], proposals: list[Instances], targets=None):
         if self.training:
             return super()._forward_box(features, proposals, targets)
         objectness = [x.objectness_logits.float().sigmoid() for x in proposals]
@@ -94,7 +94,7 @@ class OpenWorldROIHeads(CascadeROIHeads):
         )
         return instances
 
-    def _run_cascade(self, maps: List[Tensor], proposals: List[Instances]) -> Tuple[List[Tensor], List[Tensor]]:
+    def _run_cascade(self, maps: list[Tensor], proposals: list[Instances]) -> tuple[list[Tensor], list[Tensor]]:
         """Per image the last boxes (Ri, 4) and the mean foreground probability (Ri,), one row per proposal."""
         image_sizes = [x.image_size for x in proposals]
         boxes, cls = None, [0.0] * len(proposals)

@@ -1,6 +1,6 @@
 """The ReID head: a box of the pyramid becomes an embedding that tells one object from another."""
 
-from typing import Dict, List, Sequence, Tuple
+from collections.abc import Sequence
 
 import fvcore.nn.weight_init as weight_init
 from detectron2.config import configurable
@@ -60,7 +60,7 @@ class ReIDHead(nn.Module):
             sampling_ratio=pooler_sampling_ratio,
             pooler_type=pooler_type,
         )
-        layers: List[nn.Module] = []
+        layers: list[nn.Module] = []
         channels = in_channels
         for _ in range(num_conv):
             conv = nn.Conv2d(channels, conv_dim, 3, padding=1, bias=False)
@@ -76,7 +76,7 @@ class ReIDHead(nn.Module):
         nn.init.zeros_(self.embed.bias)
 
     @classmethod
-    def from_config(cls, cfg, input_shape: Dict[str, ShapeSpec]):
+    def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
         reid, in_features = cfg.MODEL.REID, cfg.MODEL.ROI_HEADS.IN_FEATURES
         channels = {f: input_shape[f].channels for f in in_features}
         if len(set(channels.values())) != 1:
@@ -96,8 +96,8 @@ class ReIDHead(nn.Module):
         }
 
     def forward(
-        self, features: Dict[str, Tensor], boxes: List[Boxes], image_sizes: List[Tuple[int, int]]
-    ) -> List[Tensor]:
+        self, features: dict[str, Tensor], boxes: list[Boxes], image_sizes: list[tuple[int, int]]
+    ) -> list[Tensor]:
         """
         Args:
             features: (B, C, Hi, Wi) maps by name.

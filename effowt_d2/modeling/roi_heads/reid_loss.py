@@ -4,7 +4,7 @@ Letters: K key RoIs [v], R reference RoIs of the same image, P positives (the ke
 (other objects and background) among them, E embedding channels. Everything is computed in float32.
 """
 
-from typing import Dict, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ class ReIDPair(NamedTuple):
     reference_ids: Tensor  # (R,) int64
 
 
-def match(key_ids: Tensor, reference_ids: Tensor) -> Tuple[Tensor, Tensor]:
+def match(key_ids: Tensor, reference_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Positive and negative pairs, both (K, R) bool. A background key is in no pair."""
     same = key_ids[:, None] == reference_ids[None]
     on_object = (key_ids >= 0)[:, None]
@@ -119,7 +119,7 @@ class ReIDLoss:
             "aux_negatives_per_positive": reid.AUX_NEGATIVES_PER_POSITIVE,
         }
 
-    def __call__(self, pairs: List[ReIDPair]) -> Dict[str, Tensor]:
+    def __call__(self, pairs: list[ReIDPair]) -> dict[str, Tensor]:
         """
         Args:
             pairs: at least one; any of them may be empty.
@@ -142,7 +142,7 @@ class ReIDLoss:
             return {"loss_reid": contrastive * self.weight, "loss_reid_aux": errors * self.aux_weight}
 
 
-def _with_positive(similarity: Tensor, positive: Tensor, negative: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+def _with_positive(similarity: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows = positive.any(1)
     return similarity[rows], positive[rows], negative[rows]
 
@@ -157,7 +157,7 @@ def _normalize(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1, eps=1e-3)
 
 
-def _means(*groups: Tensor) -> List[Tensor]:
+def _means(*groups: Tensor) -> list[Tensor]:
     """The mean of each group (N,) over all processes' values: each divides its own sum by the count that they have on
     average, so that the mean over the processes is that of one process with all of them. 0 for no values."""
     counts = torch.tensor([float(len(values)) for values in groups], device=groups[0].device)

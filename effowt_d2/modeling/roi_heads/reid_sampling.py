@@ -1,7 +1,5 @@
 """Which RoIs of a view the ReID loss compares."""
 
-from typing import Tuple
-
 import torch
 from detectron2.config import configurable
 from detectron2.structures import Boxes, Instances, pairwise_iou
@@ -64,7 +62,7 @@ class ReIDSampler:
         }
 
     @torch.no_grad()
-    def __call__(self, proposals: Instances, targets: Instances) -> Tuple[Boxes, Tensor]:
+    def __call__(self, proposals: Instances, targets: Instances) -> tuple[Boxes, Tensor]:
         """
         Args:
             proposals: ``proposal_boxes`` of the view.

@@ -1,0 +1,141 @@
+"""Tracking in three lines: a model by its name, a video in, boxes with lasting ids out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+
+from effowt_d2.naming import TrackNamer, read_vocabulary
+from effowt_d2.video import Frame, FrameReader, FrameSource, FrameTracks, open_frames
+
+from .time_split import TimeSplit
+from .tracking_config import make_tracking_config
+from .video_predictor import VideoPredictor, check_weights
+
+__all__ = ["VideoTracker"]
+
+
+class VideoTracker:
+    """Finds and follows every object in a video.
+
+    .. code-block:: python
+
+        tracker = VideoTracker("quick/shapes_ow_effowt.yaml")
+        for frame in tracker.track("video.mp4"):
+            print(frame.time, frame.ids, frame.boxes)
+
+    Frames are read, tracked and let go one at a time, so an hour of video needs no more memory than a minute. Ids are
+    unique over all videos of a tracker.
+
+    Args:
+        cfg_or_zoo_name: a config, a YAML file, or the name of a zoo config; a name brings the trained weights.
+        weights: checkpoint in place of the config's.
+        device: "cpu", "cuda", "cuda:1", ...; None: the config's, or the CPU where there is no CUDA.
+        precision: "float32", "bfloat16" or "float16"; None: the config's ``TEST.PRECISION``.
+        max_side: longest side of a frame inside the model, in pixels; None: the config's. Boxes are in pixels of
+            the frame in any case.
+        memory: how many seconds a lost track is remembered; None: ``TRACKER.MEMORY_SECONDS`` or ``MEMORY_FRAMES`` of
+            the config or ``opts``, or 1 second where none is set (the frames of a preset suit one frame a second).
+        score_threshold: least score of a box that is given out; all of them are tracked.
+        vocabulary: words to name tracks with: a list, a text file with one a line, or "tao"; None: no names.
+        opts: config keys and values in turn, such as ``("TRACKER.PRESET", "simowt")``.
+
+    Attributes:
+        cfg: the config of the model.
+        times: seconds spent per stage so far.
+
+    Raises:
+        FileNotFoundError: no such config, checkpoint or vocabulary.
+        ValueError: there are no weights, or a setting is wrong; the text names it.
+    """
+
+    def __init__(
+        self,
+        cfg_or_zoo_name: CfgNode | str | Path,
+        *,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+        max_side: int | None = None,
+        memory: float | None = None,
+        score_threshold: float = 0.3,
+        vocabulary: str | Path | Sequence[str] | None = None,
+        opts: Sequence = (),
+    ) -> None:
+        choice = dict(weights=weights, device=device, precision=precision, max_side=max_side, memory=memory)
+        self.cfg = make_tracking_config(cfg_or_zoo_name, **choice, opts=opts)
+        if not 0 <= score_threshold <= 1:
+            raise ValueError(f"the score threshold must be in [0, 1], got {score_threshold}")
+        self.score_threshold = score_threshold
+        # what can be wrong is looked at before the model is built
+        check_weights(self.cfg)
+        words = read_vocabulary(vocabulary) if isinstance(vocabulary, (str, Path)) else vocabulary
+        self._predictor = VideoPredictor(self.cfg)
+        self._runs = 0
+        self._namer = None if words is None else self._build_namer(list(words))
+
+    def _build_namer(self, words: list[str]) -> TrackNamer:
+        tower = getattr(getattr(self._predictor.model, "backbone", None), "tower", None)
+        return TrackNamer(self.cfg, words, device=torch.device(self.cfg.MODEL.DEVICE), tower=tower)
+
+    @property
+    def times(self) -> TimeSplit:
+        """Seconds spent per stage so far; callers may add stages of their own."""
+        return self._predictor.times
+
+    def track(
+        self,
+        source: FrameSource | FrameReader,
+        *,
+        stride: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
+        fps: float | None = None,
+    ) -> Iterator[FrameTracks]:
+        """Track through a video. One at a time: once the frames of a second call are asked for, the first can't go on.
+
+        Args:
+            source: a video file, a folder of images, a glob or list of images, the number of a camera, an iterable of
+                (H, W, 3) BGR uint8 arrays, or what :func:`effowt_d2.video.open_frames` returned.
+            stride: take every ``stride``-th frame.
+            start, end: range in seconds; ``end`` None: to the end.
+            fps: frames per second of images and arrays; None: 30. A video knows its own.
+
+        Returns:
+            An iterator over the frames taken, with what was found in each. It raises RuntimeError where another one
+            of this tracker was begun since, or where the open video was read before.
+
+        Raises:
+            FileNotFoundError, PermissionError, ValueError: the source can't be read, see ``open_frames``; at once.
+        """
+        if isinstance(source, FrameReader):
+            if (stride, start, end, fps) != (1, 0.0, None, None):
+                raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
+            return self._run(source)
+        return self._run(open_frames(source, stride=stride, start=start, end=end, fps=fps))
+
+    def _run(self, frames: FrameReader) -> Iterator[FrameTracks]:
+        self._runs += 1
+        if self._namer:
+            self._namer.reset()
+        with frames:
+            reader = self._while_latest(self.times.each("decoding", frames), self._runs)
+            for tracks in self._predictor.track(reader, frames.rate):
+                tracks = tracks.above(self.score_threshold)
+                if self._namer:
+                    with self.times.stage("naming"):
+                        found = self._namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
+                        tracks.names, tracks.name_scores = found
+                yield tracks
+
+    def _while_latest(self, frames: Iterator[Frame], run: int) -> Iterator[Frame]:
+        """The same frames, as long as the tracks in memory are those of this run."""
+        for frame in frames:
+            if run != self._runs:
+                raise RuntimeError("another video was begun with this tracker; the tracks of this one are forgotten")
+            yield frame
+
+    def names(self) -> dict[int, tuple[str, float]]:
+        """Name and confidence of every track of the last video, by id; empty without a vocabulary."""
+        return self._namer.names() if self._namer else {}

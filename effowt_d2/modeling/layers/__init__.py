@@ -1,0 +1,1 @@
+"""Layers that several parts of the model share: attention on maps, valid areas, norms, recomputation, the pyramid."""

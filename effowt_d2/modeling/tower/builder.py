@@ -1,0 +1,182 @@
+"""Towers by open_clip's names, with weights that are there or an error that says what is missing."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import open_clip
+import torch
+from torch import nn
+
+from effowt_d2.assets import register_vlm_configs
+from effowt_d2.assets.paths import resolve_weights
+
+from . import eva_weights
+from .convnext import ConvNeXtTower
+from .families import ClipViT, EvaViT
+from .precision import check_backend, check_precision
+from .tower import Tower
+from .weight_files import load_clip_tower, read_weights
+
+FAMILIES = (ClipViT, EvaViT, ConvNeXtTower)
+OPENCLIP = "openclip://"
+
+
+def build_tower(
+    name: str,
+    weights: str,
+    *,
+    allow_random: bool = False,
+    canvas: int = 64,
+    frozen: bool = True,
+    window: int = 0,
+    global_blocks: Sequence[int] = (),
+    precision: str = "float32",
+    compile_backend: str = "",
+    drop_relative_positions: bool = False,
+    unsafe_pickle: bool = False,
+) -> Tower:
+    """Build the vision tower of a CLIP model, and log what became of the tensors of its weights file.
+
+    Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` says.
+
+    Args:
+        name: open_clip's model name, or a model shipped with this package.
+        weights: ``openclip://TAG``, ``effowt://NAME``, or a file (.pt, .bin, .safetensors) of the whole CLIP model or
+            of one of EVA's detectors, which are told apart by their keys.
+        allow_random: empty weights mean random ones instead of an error.
+        canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
+        frozen, window, global_blocks, precision, compile_backend: see :class:`Tower`.
+        drop_relative_positions: take a detector's weights without its relative positions instead of refusing them.
+        unsafe_pickle: read files that hold more than tensors and plain values; they can run any code.
+
+    Raises:
+        ValueError: the name or tag is unknown, the weights are damaged, missing or not of this model, the tower is of
+            a family that is not supported, a window or block number is out of range, or precision or backend do not
+            fit.
+        FileNotFoundError: the weights file is not there.
+        OSError, RuntimeError: the weights could not be fetched.
+    """
+    on_meta = torch.get_default_device().type == "meta"
+    source = find_weights(name, "" if on_meta else weights, allow_random=on_meta or allow_random)
+    check_precision(precision, frozen)
+    check_backend(compile_backend)
+    settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
+    settings.update(precision=precision, compile_backend=compile_backend)
+    if source is None:
+        return _wrap(_create(name), name, **settings)
+    pixels, file = {}, source
+    if weights.startswith(OPENCLIP):
+        pixels, file = open_clip.get_pretrained_cfg(name, source), fetch_weights(name, source)
+    state = read_weights(file, unsafe_pickle=unsafe_pickle)
+    with without_random_warning():
+        model = _create(name, force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels})
+    if eva_weights.is_eva_detector(state):
+        report, rotary_windows = eva_weights.load_eva_detector(
+            model.visual, state, name=name, file=file, drop_relative=drop_relative_positions
+        )
+        settings.update(
+            rotary_windows=rotary_windows, pixel_mean=eva_weights.PIXEL_MEAN, pixel_std=eva_weights.PIXEL_STD
+        )
+    else:
+        report = load_clip_tower(model, state, name=name, file=file)
+    report.log()
+    return _wrap(model, name, **settings)
+
+
+def _create(name: str, **arguments) -> nn.Module:
+    device = torch.get_default_device()
+    return open_clip.create_model(name, load_weights=False, pretrained_text=False, device=device, **arguments)
+
+
+def _wrap(model: nn.Module, name: str, **settings) -> Tower:
+    visual = model.visual
+    family = next((f for f in FAMILIES if f.accepts(visual)), None)
+    if family is None:
+        raise ValueError(
+            f"the tower of {name} ({type(visual).__name__}) is of no supported family; "
+            f"supported: {[f.__name__ for f in FAMILIES]}"
+        )
+    pixels = open_clip.get_model_preprocess_cfg(model)
+    return family(visual, name=name, **{"pixel_mean": pixels["mean"], "pixel_std": pixels["std"], **settings})
+
+
+def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str | None:
+    """What the weights are: a tag of open_clip or a file, None for random weights; nothing is loaded.
+
+    Args and errors: as for :func:`build_tower`.
+    """
+    _check_name(name)
+    if not weights:
+        if allow_random:
+            return None
+        raise ValueError(
+            f"MODEL.VLM.WEIGHTS is empty: the tower {name} would be random. Name a file or one of "
+            f"{[OPENCLIP + tag for tag in open_clip.list_pretrained_tags_by_model(name)]}, "
+            "or set MODEL.VLM.ALLOW_RANDOM True"
+        )
+    if weights.startswith(OPENCLIP):
+        tag = weights[len(OPENCLIP) :]
+        _check_tag(name, tag)
+        return tag
+    path = resolve_weights(weights)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"MODEL.VLM.WEIGHTS {weights}: no such file")
+    return path
+
+
+def _check_name(name: str) -> None:
+    register_vlm_configs()
+    known = open_clip.list_models()
+    if name not in known:
+        near = [k for k in known if k.lower()[:4] == name.lower()[:4]] or known
+        raise ValueError(f"unknown tower {name!r} (MODEL.VLM.NAME); open_clip knows: {', '.join(near)}")
+
+
+def _check_tag(name: str, tag: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        raise ValueError(f"open_clip has no weights {tag!r} for {name} (MODEL.VLM.WEIGHTS); it has: {tags}")
+    # open_clip only warns, and the features are those of another function
+    of_weights = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+    of_model = open_clip.get_model_config(name).get("quick_gelu", False)
+    if of_weights != of_model:
+        kinds = {True: "QuickGELU", False: "GELU"}
+        fitting = [
+            n
+            for n in open_clip.list_models()
+            if n.startswith(name) and open_clip.get_model_config(n).get("quick_gelu", False) == of_weights
+        ]
+        raise ValueError(
+            f"the weights {tag!r} were trained with {kinds[of_weights]}, {name} computes {kinds[of_model]}: "
+            f"MODEL.VLM.NAME must be one that fits, of {fitting}"
+        )
+
+
+def fetch_weights(name: str, tag: str) -> str:
+    """The file of open_clip's pretrained tag, downloaded if it isn't here.
+
+    Raises:
+        RuntimeError: it could not be.
+    """
+    try:
+        return open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
+    except Exception as error:  # whatever the downloader raises
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RuntimeError(f"MODEL.VLM.WEIGHTS {OPENCLIP}{tag} of {name} could not be fetched: {reason}") from error
+
+
+@contextmanager
+def without_random_warning() -> Iterator[None]:
+    """open_clip warns that the model is random, which it is only until its weights are loaded."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "Model initialized randomly" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(keep)
+    try:
+        yield
+    finally:
+        root.removeFilter(keep)

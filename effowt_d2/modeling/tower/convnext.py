@@ -1,0 +1,86 @@
+"""A tower with locality: the ConvNeXt models of open_clip, for the question whether convolutions help beside one."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from open_clip.timm_model import TimmModel
+from timm.models.convnext import ConvNeXt
+from torch import Tensor, nn
+
+from effowt_d2.modeling.layers.masks import apply_mask
+
+from .block_weights import BlockVectors, BlockWeights
+from .tower import STRIDE, Tower
+
+STAGE = 2
+"""The stage at stride 16, which holds most of the blocks; the one behind it is not run."""
+
+
+class ConvNeXtTower(Tower):
+    """ConvNeXt (arXiv 2201.03545) up to stride 16: its blocks there are the tower's blocks.
+
+    There are no positions, so ``canvas`` plays no part, and no attention: the side network's heads are of 64 channels.
+
+    Raises:
+        ValueError: windows are asked for.
+    """
+
+    HEAD_SIZE = 64
+
+    def __init__(self, trunk: TimmModel, *, window: int = 0, **common):
+        if window:
+            raise ValueError(f"MODEL.VLM.WINDOW {window}: a ConvNeXt has no attention to run in windows")
+        channels = trunk.trunk.feature_info[STAGE]["num_chs"]
+        super().__init__(
+            trunk,
+            embed_dim=channels,
+            num_heads=max(1, channels // self.HEAD_SIZE),
+            patch_size=STRIDE,
+            window=window,
+            **common,
+        )
+
+    @staticmethod
+    def accepts(visual: nn.Module) -> bool:
+        return isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.trunk.trunk.stages[STAGE].blocks
+
+    def unused(self) -> list[nn.Module]:
+        net = self.trunk.trunk
+        return [*net.stages[STAGE + 1 :], net.norm_pre, net.head, self.trunk.head]
+
+    def embedding(self) -> list[nn.Module]:
+        net = self.trunk.trunk
+        return [net.stem, *net.stages[:STAGE], net.stages[STAGE].downsample]
+
+    def block_weights(self, number: int) -> BlockWeights:
+        raise ValueError("MODEL.SIDE.INIT: attention blocks can't be cut out of a ConvNeXt; use scratch")
+
+    def block_vectors(self, number: int) -> BlockVectors:
+        raise ValueError("MODEL.SIDE.INIT: attention blocks can't be cut out of a ConvNeXt; use scratch")
+
+    def _block(
+        self, block: nn.Module, x: Tensor, keys: Tensor | None, *, grid: tuple[int, int], windowed: bool
+    ) -> Tensor:
+        return block(x)
+
+    def _run(self, images: Tensor, mask: Tensor | None, wanted: set) -> dict:
+        net = self.trunk.trunk
+        x = net.stem(self._rounded(images))
+        for depth, stage in enumerate(net.stages[:STAGE]):
+            times = 2 ** (STAGE - depth)
+            valid = None if mask is None else mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
+            x = stage.downsample(x)
+            for block in stage.blocks:
+                # a 7x7 convolution would read the padding
+                x = block(apply_mask(x, valid))
+        x, found = net.stages[STAGE].downsample(x), {}
+        for number in range(max(wanted) + 1):
+            run = partial(self._run_block, self, self.blocks[number], grid=x.shape[-2:], windowed=False)
+            x = apply_mask(run(apply_mask(x, mask), None), mask)
+            if number in wanted:
+                found[number] = x
+        return found

@@ -1,0 +1,63 @@
+"""Number format and compilation of a tower: what makes it cheaper without changing what it is."""
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["PRECISIONS", "check_backend", "check_precision", "compile_blocks"]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def check_precision(precision: str, frozen: bool) -> torch.dtype:
+    """The dtype of ``MODEL.VLM.PRECISION``.
+
+    Raises:
+        ValueError: there is no such precision, or the tower trains and is not float32.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"MODEL.VLM.PRECISION is {precision!r}; it can be {', '.join(PRECISIONS)}")
+    if not frozen and precision != "float32":
+        raise ValueError(
+            f"MODEL.VLM.PRECISION {precision} is for a frozen tower: one that MODEL.TRANSFER.STRATEGY trains keeps its "
+            "weights in float32, and SOLVER.AMP gives it mixed precision"
+        )
+    return PRECISIONS[precision]
+
+
+def check_backend(backend: str) -> str:
+    """``MODEL.VLM.COMPILE``.
+
+    Raises:
+        ValueError: torch has no such backend.
+    """
+    # those for debugging, such as aot_eager, are not listed unless asked for
+    if backend and backend not in torch.compiler.list_backends(exclude_tags=()):
+        listed = ", ".join(torch.compiler.list_backends())
+        raise ValueError(f"MODEL.VLM.COMPILE is {backend!r}; it can be empty or a backend of torch.compile: {listed}")
+    return backend
+
+
+def compile_blocks(block: Callable, backend: str, device: torch.device) -> Callable:
+    """A compiled function that runs one block.
+
+    The function is compiled and not the modules, so that names, hash and checkpoints stay as they are. All blocks
+    share the compiled code.
+
+    Raises:
+        RuntimeError: the backend does not work on this machine, for example without a C++ compiler.
+    """
+    try:
+        torch.compile(_probe, backend=backend)(torch.ones(2, device=device))
+        return torch.compile(block, backend=backend)
+    except Exception as error:  # whatever the backend raises
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        raise RuntimeError(
+            f"MODEL.VLM.COMPILE {backend}: torch.compile does not work on {device} here ({reason}); "
+            'set MODEL.VLM.COMPILE ""'
+        ) from error
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1

@@ -1,0 +1,155 @@
+"""Weights files of towers: read as tensors only, compared key by key, reported."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import open_clip
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from effowt_d2.utils.tensor_files import UnreadableCheckpointError, read_tensors
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["WeightsReport", "compare", "load_clip_tower", "read_weights"]
+
+_WRAPPERS = ("state_dict", "model")
+
+
+@dataclass
+class WeightsReport:
+    """What became of the tensors of a file.
+
+    Attributes:
+        file: the file.
+        loaded: keys of the tower that were taken as they are, under the name they have.
+        renamed: (key in the file, key in the tower).
+        resized: (key in the file, what was done).
+        left_over: keys of the file that the tower does not use.
+        notes: what to know about the result, logged as warnings.
+    """
+
+    file: str
+    loaded: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    resized: list[tuple[str, str]] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Write it to the log; keys that differ in a block's number only share a line."""
+        count = len(self.loaded) + len(self.renamed) + len(self.resized)
+        lines = [f"{self.file}: {count} tensors for the tower"]
+        lines += [f"  loaded:    {line}" for line in _grouped(self.loaded)]
+        lines += [f"  renamed:   {line}" for line in _grouped([f"{a} -> {b}" for a, b in self.renamed])]
+        lines += [f"  resized:   {key}, {how}" for key, how in self.resized]
+        lines += [f"  left over: {line}" for line in _grouped([_module(key) for key in self.left_over])]
+        logger.info("\n".join(lines))
+        for note in self.notes:
+            logger.warning("%s: %s", self.file, note)
+
+
+def _grouped(lines: list[str]) -> list[str]:
+    """``a.0.x``, ``a.1.x`` -> ``a.N.x (2)``."""
+    counts = Counter(".".join("N" if part.isdigit() else part for part in line.split(".")) for line in lines)
+    return [line if number == 1 else f"{line} ({number})" for line, number in counts.items()]
+
+
+def _module(key: str) -> str:
+    """The module that a key's tensor belongs to."""
+    return key.rpartition(".")[0] or key
+
+
+def read_weights(file: str, *, unsafe_pickle: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a .pt, .pth, .bin or .safetensors file onto the CPU.
+
+    Args:
+        file: local path; a pickle may hold the state dict itself, or under ``model`` or ``state_dict``.
+        unsafe_pickle: see ``effowt_d2.utils.files.read_tensors``.
+
+    Returns:
+        Tensors by key; the prefix ``module.`` of DistributedDataParallel is taken off.
+
+    Raises:
+        CheckpointError: the file is damaged, is no weights file, or wants more than tensors and plain values.
+    """
+    if file.endswith(".safetensors"):
+        try:
+            state = load_file(file)
+        except (SafetensorError, ValueError) as error:
+            raise UnreadableCheckpointError(f"{file} is damaged or not a safetensors file: {error}") from error
+    else:
+        state = read_tensors(file, unsafe_pickle=unsafe_pickle)
+    for key in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    if not tensors:
+        held = f"the keys {list(state)[:5]}" if isinstance(state, Mapping) else f"a {type(state).__name__}"
+        raise UnreadableCheckpointError(f"{file} is no weights file: it holds {held}, and no tensors by name")
+    if all(key.startswith("module.") for key in tensors):
+        tensors = {key[len("module.") :]: value for key, value in tensors.items()}
+    return tensors
+
+
+def compare(file: str, name: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Make sure that ``found`` has exactly the keys and shapes of ``expected``.
+
+    Raises:
+        ValueError: lists all that differ, by the name of the tower.
+    """
+    faults = [f"missing: {line}" for line in _grouped([k for k in expected if k not in found])]
+    faults += [f"without counterpart: {line}" for line in _grouped([k for k in found if k not in expected])]
+    faults += _grouped(
+        [
+            f"shape: {key} is {tuple(found[key].shape)} in the file, {tuple(expected[key].shape)} in the tower"
+            for key in expected
+            if key in found and found[key].shape != expected[key].shape
+        ]
+    )
+    if faults:
+        raise ValueError(
+            f"MODEL.VLM.WEIGHTS {file} could not be loaded into {name}, nothing of it was; it differs in\n  "
+            + "\n  ".join(faults)
+        )
+
+
+def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str, file: str) -> WeightsReport:
+    """Load the vision half of a CLIP model of open_clip; its text half is left over.
+
+    Args:
+        model: of open_clip, whose ``visual`` is filled: all of it or nothing.
+        state: of :func:`read_weights`; keys of the vision half start with ``visual.``.
+        name, file: for messages.
+
+    Raises:
+        ValueError: a key is missing, has no counterpart, or has another shape.
+    """
+    report = WeightsReport(file)
+    vision = {key: value for key, value in state.items() if key.startswith("visual.")}
+    report.left_over = [key for key in state if key not in vision]
+    shape_before = getattr(vision.get("visual.positional_embedding"), "shape", None)
+    # as open_clip does it for weights of another image size; it changes nothing else
+    open_clip.factory.resize_pos_embed(vision, model)
+    found = {key[len("visual.") :]: value for key, value in vision.items()}
+    expected = model.visual.state_dict()
+    compare(file, name, found, expected)
+    model.visual.load_state_dict(found)
+    report.loaded = list(vision)
+    if shape_before is not None and vision["visual.positional_embedding"].shape != shape_before:
+        key = "visual.positional_embedding"
+        report.loaded.remove(key)
+        report.resized.append((key, f"{shape_before[0]} -> {len(found['positional_embedding'])} positions, bicubic"))
+    _note_casts(report, found, expected)
+    return report
+
+
+def _note_casts(report: WeightsReport, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    cast = {value.dtype for key, value in found.items() if value.dtype != expected[key].dtype}
+    if cast:
+        kinds = sorted(str(kind) for kind in cast)
+        report.notes.append(f"its {', '.join(kinds)} tensors were converted to {torch.get_default_dtype()}")

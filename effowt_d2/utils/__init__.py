@@ -1,0 +1,1 @@
+"""Files and boxes. Imports nothing of this package."""

@@ -1,0 +1,104 @@
+"""Files of tensors, read without running code from them."""
+
+import pickle
+import re
+import zipfile
+from typing import Any
+
+import torch
+
+__all__ = ["CheckpointError", "UnreadableCheckpointError", "check_pickle", "read_tensors"]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used, for a reason the message tells."""
+
+
+class UnreadableCheckpointError(CheckpointError):
+    """The file is damaged, or no checkpoint at all."""
+
+
+def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
+    """Read a file of ``torch.save`` onto the CPU.
+
+    Args:
+        file: local path.
+        unsafe_pickle: run whatever code the file asks for. Only for files of people you trust.
+
+    Raises:
+        UnreadableCheckpointError: the file is truncated, damaged, or not of ``torch.save``.
+        CheckpointError: it holds more than tensors and plain values.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(4)
+    if start == b"PK\x03\x04":
+        _check_archive(file)
+    elif start[:1] != b"\x80":
+        raise UnreadableCheckpointError(f"{file} is not a checkpoint: it starts with {start!r}")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=not unsafe_pickle)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableCheckpointError(f"{file} is damaged or not a checkpoint: {reason}") from error
+
+
+def _check_archive(file: str) -> None:
+    """torch finds a missing end, but reads changed bytes as if nothing were wrong."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UnreadableCheckpointError(f"{file} is truncated or damaged: {error}") from error
+    if damaged is not None:
+        raise UnreadableCheckpointError(f"{file} is damaged: its record {damaged} does not match its checksum")
+
+
+def _unpickling_reason(error: Exception) -> str:
+    wanted = re.search(r"GLOBAL (\S+)", str(error))
+    if wanted:
+        return f"it wants {wanted.group(1)}"
+    lines = [line.strip() for line in str(error).splitlines() if "WeightsUnpickler error" in line]
+    return (lines or str(error).splitlines())[0]
+
+
+def _refusal(file: str, reason: str) -> str:
+    return (
+        f"{file} is refused: {reason}, but loading is limited to tensors and plain values, because a pickle can run "
+        "any code. If you trust its source, set MODEL.UNSAFE_PICKLE True (EffOWTCheckpointer(unsafe_pickle=True))"
+    )
+
+
+_ARRAYS = {
+    ("collections", "OrderedDict"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    ("_codecs", "encode"),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return super().find_class(module, name)
+
+
+def check_pickle(file: str) -> None:
+    """Make sure that a .pkl, as in Detectron2's model zoo, holds NumPy arrays and plain values only.
+
+    Raises:
+        UnreadableCheckpointError: the file is truncated or not a pickle.
+        CheckpointError: it holds more.
+    """
+    try:
+        with open(file, "rb") as stream:
+            _ArraysOnly(stream, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):
+            raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+        raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error}") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error!r}") from error

@@ -1,0 +1,194 @@
+"""The page of results: tables and sentences, from the numbers alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tabulate import tabulate
+
+from .plan import Group
+from .plots import draw_ablations, draw_curves, draw_memory, save
+from .sentences import (
+    KNOWN,
+    NOT_RUN,
+    STRATEGIES,
+    UNKNOWN,
+    ablation_differences,
+    ablations_sentence,
+    claim_verdict,
+    compare,
+    curves_sentence,
+    memory_sentence,
+    signed,
+)
+from .summary import Difference, Spread, Summary
+from .texts import INTRO, limits
+
+__all__ = ["make_page", "make_plots"]
+
+
+def make_page(summary: Summary, figures: str = "results") -> str:
+    """The whole page as Markdown.
+
+    Args:
+        summary: of the runs.
+        figures: folder of the figures, relative to the page.
+    """
+    parts = [INTRO, _claims(summary)]
+    for group in summary.plan.groups:
+        parts.append(_group(summary, group))
+        if _has_curve(summary, group):
+            parts.append(_figure(f"{figures}/curves_{group.name}.svg", curves_sentence(summary, group)))
+        if group.name == "strategy":
+            parts += [*_strategy_differences(summary), _figure(f"{figures}/memory.svg", memory_sentence(summary))]
+    parts.append("## All ablations together\n")
+    parts.append(_figure(f"{figures}/ablations.svg", ablations_sentence(summary, _ablations(summary))))
+    parts += [limits(_steps(summary)), _open_rows(summary)]
+    return "\n".join(parts)
+
+
+def make_plots(summary: Summary, folder: Path) -> list[Path]:
+    """Write the figures that the page shows; their files."""
+    plots: dict[str, tuple[Callable, float]] = {
+        f"curves_{group.name}": (lambda axes, group=group: draw_curves(axes, summary, group), 3.8)
+        for group in summary.plan.groups
+        if _has_curve(summary, group)
+    }
+    ablations = _ablations(summary)
+    if memory_sentence(summary) != NOT_RUN:
+        trained = [g for g in summary.plan.groups if g.name == "strategy" or g in ablations and _same_training(g)]
+        plots["memory"] = (lambda axes: draw_memory(axes, summary, trained), 3.8)
+    if bars := len(ablation_differences(summary, ablations)):
+        plots["ablations"] = (lambda axes: draw_ablations(axes, summary, ablations), 0.8 + 0.2 * bars)
+    files = []
+    for name, (draw, height) in plots.items():
+        files.append(folder / f"{name}.svg")
+        save(draw, files[-1], (6.4, height))
+    return files
+
+
+def _has_curve(summary: Summary, group: Group) -> bool:
+    return any(len(summary.curve(variant.path, UNKNOWN)) > 1 for variant in group.variants)
+
+
+def _same_data(group: Group) -> bool:
+    return not any("DATASETS.TEST" in variant.keys for variant in group.variants)
+
+
+def _same_training(group: Group) -> bool:
+    return not any("SOLVER.MAX_ITER" in variant.keys or variant.of for variant in group.variants)
+
+
+def _ablations(summary: Summary) -> list[Group]:
+    """Groups that are compared with a base on the dataset of that base."""
+    return [g for g in summary.plan.groups if g.base and g.name != "strategy" and _same_data(g)]
+
+
+def _claims(summary: Summary) -> str:
+    rows = []
+    for group in summary.plan.groups:
+        for claim in group.claims:
+            verdict, text = claim_verdict(summary, claim)
+            rows.append([claim.says, f"**{verdict}**", text])
+    head = ["the paper's claim, on unknown classes", "", "difference of OWTA"]
+    return f"## What held\n\n{_table(rows, head)}\n"
+
+
+def _group(summary: Summary, group: Group) -> str:
+    paths = [variant.path for variant in group.variants]
+    if group.base and group.base not in paths:
+        paths.insert(0, group.base)
+    done = [path for path in paths if summary.rows(path)]
+    title = f"## {group.about[0].upper()}{group.about[1:]}\n"
+    if not done:
+        return f"{title}\n{NOT_RUN}\n"
+    head = ["variant", "all", "known", "unknown", "D.Re unknown", "A.Acc unknown", "trained", "side", "MiB"]
+    head += ["known − base", "unknown − base"] if group.base else []
+    columns = ("OWTA-all", KNOWN, UNKNOWN, "D.Re-unknown", "A.Acc-unknown")
+    rows = []
+    for path in done:
+        cells = [path, *(_cell(summary.spread(path, column)) for column in columns)]
+        cells += [_plain(summary.spread(path, c)) for c in ("trained_parameters", "side_parameters", "training_mib")]
+        for column in (KNOWN, UNKNOWN) if group.base else ():
+            cells.append("base" if path == group.base else _paired(summary.difference(path, group.base, column)))
+        rows.append(cells)
+    head, rows = _without_empty(head, rows)
+    missing = [path for path in paths if path not in done]
+    note = f" Not run: {', '.join(missing)}." if missing else ""
+    return f"{title}\n{_table(rows, head)}\n\n{_revisions(summary, done)}{note}\n"
+
+
+def _without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    return [head[place] for place in filled], [[row[place] for place in filled] for row in rows]
+
+
+def _strategy_differences(summary: Summary) -> list[str]:
+    side, full, zero = STRATEGIES
+    rows, sentences = [], []
+    for first, second in ((side, full), (side, zero), (full, zero)):
+        for where, column in (("unknown", UNKNOWN), ("known", KNOWN)):
+            difference = summary.difference(first, second, column)
+            if difference is None:
+                continue
+            values = ", ".join(signed(value) for value in difference.values)
+            interval = f"± {difference.interval:.1f}" if difference.n > 1 else ""
+            rows.append([f"{first} − {second}", where, _paired(difference), interval, values])
+            if where == "unknown":
+                sentences.append(compare(first, second, difference))
+    if not rows:
+        return []
+    head = ["paired difference", "OWTA", "mean ± sd (n)", "95 % interval", "by seed"]
+    text = "; ".join(sentences)
+    return [f"{_table(rows, head)}\n\n{text[0].upper()}{text[1:]}.\n"]
+
+
+def _figure(file: str, sentence: str) -> str:
+    return f"{sentence}\n" if sentence == NOT_RUN else f"![{Path(file).stem}]({file})\n\n{sentence}\n"
+
+
+def _steps(summary: Summary) -> list[int]:
+    """Lengths of the trainings, each once."""
+    rows = [row for path in summary.plan.variants for row in summary.rows(path)]
+    return sorted({int(row["steps"]) for row in rows} - {0})
+
+
+def _open_rows(summary: Summary) -> str:
+    lines = ["## Runs that are in no table\n"]
+    for row in summary.unfinished:
+        lines.append(f"- {_name(row)}: {row['status']}{': ' if row['error'] else ''}{row['error']}")
+    for row in summary.left_out:
+        lines.append(f"- {_name(row)}, revision {row['revision']}: made by another plan or choice of learning rate")
+    return "\n".join(lines if len(lines) > 1 else [*lines, "None."]) + "\n"
+
+
+def _name(row: dict[str, str]) -> str:
+    return f"{row['group']}/{row['name']}, seed {row['seed']}"
+
+
+def _revisions(summary: Summary, paths: list[str]) -> str:
+    counts = sorted(summary.revisions(paths).items())
+    listed = ", ".join(f"{revision} ({count} run{'s' * (count > 1)})" for revision, count in counts)
+    if len(counts) == 1:
+        return f"Revision {listed}."
+    return f"**These rows are of different revisions**, whose differences are part of what is compared: {listed}."
+
+
+def _table(rows: list[list[str]], head: list[str]) -> str:
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
+
+
+def _cell(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread.mean:.1f} ± {spread.sd:.1f} ({spread.n})" if spread.n > 1 else f"{spread.mean:.1f} (1)"
+
+
+def _paired(difference: Difference | None) -> str:
+    if difference is None:
+        return "no seed in common"
+    sd = f" ± {difference.sd:.1f}" if difference.n > 1 else ""
+    return f"{signed(difference.mean)}{sd} ({difference.n})"
+
+
+def _plain(spread: Spread | None) -> str:
+    return "" if spread is None else f"{spread.mean:,.0f}"

@@ -1,0 +1,169 @@
+"""How many tracks are named right, with the boxes of the ground truth or of a tracker."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
+
+from effowt_d2.evaluation.ground_truth import GroundTruth
+from effowt_d2.evaluation.owta import box_iou
+from effowt_d2.evaluation.results_io import Results
+from effowt_d2.naming import TrackNamer
+
+__all__ = ["FrameBoxes", "NamedTrack", "name_accuracy", "name_true_tracks", "result_boxes", "true_boxes"]
+
+LEAST_OVERLAP = 0.5
+"""Least IoU, summed over the frames, of a track and the true track it stands for."""
+
+
+@dataclass(frozen=True)
+class FrameBoxes:
+    """N boxes with a track id, over all frames of a dataset.
+
+    Attributes:
+        image: (N,) positions of their images in the ground truth.
+        track: (N,) ids, unique in a video.
+        boxes: (N, 4) x, y, width, height in pixels.
+        scores: (N,) 0..1.
+    """
+
+    image: np.ndarray
+    track: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+
+    def at(self, rows: np.ndarray) -> "FrameBoxes":
+        """Some of the boxes."""
+        return FrameBoxes(self.image[rows], self.track[rows], self.boxes[rows], self.scores[rows])
+
+
+@dataclass(frozen=True)
+class NamedTrack:
+    """A true track and the name its object was given.
+
+    Attributes:
+        category: the true category's id.
+        name: of the track that stands for it; None if there is none, "" if that one was never looked at.
+        confidence: of the name.
+    """
+
+    category: int
+    name: str | None
+    confidence: float
+
+
+def true_boxes(gt: GroundTruth) -> FrameBoxes:
+    """The boxes of the ground truth, as a perfect tracker would find them."""
+    return FrameBoxes(gt.image, gt.track, gt.boxes, np.ones(len(gt.image)))
+
+
+def result_boxes(results: Results, image: np.ndarray, min_score: float) -> FrameBoxes:
+    """A tracker's boxes with a score of at least ``min_score``; ``image`` is what ``check_results`` returned."""
+    rows = np.flatnonzero(results.score >= min_score)
+    return FrameBoxes(image, results.track_id, results.bbox, results.score).at(rows)
+
+
+def name_true_tracks(
+    namer: TrackNamer, gt: GroundTruth, found: FrameBoxes, read: Callable[[int], np.ndarray]
+) -> list[NamedTrack]:
+    """Name the found tracks of every video, and tell for each true track what its object was called at the end.
+
+    A found track stands for a true one if the IoU of their boxes over all frames, the sum of the intersections by that
+    of the unions, is at least one half; each for one at most, so that the sum of these is greatest.
+
+    Args:
+        namer: is reset before each video.
+        gt: the ground truth.
+        found: the tracks to name.
+        read: position of an image in the ground truth to (H, W, 3) uint8 BGR.
+    """
+    named = []
+    truth = true_boxes(gt)
+    for video in tqdm(range(len(gt.video_ids)), desc="naming", unit="video", disable=None):
+        ours = found.at(np.flatnonzero(gt.image_video[found.image] == video))
+        theirs_rows = np.flatnonzero(gt.image_video[gt.image] == video)
+        theirs = truth.at(theirs_rows)
+        images = np.flatnonzero(gt.image_video == video)
+        images = images[np.argsort(gt.image_frame[images], kind="stable")]
+        names = _names_of_video(namer, images, ours, read)
+        pairs = dict(_pairs(theirs, ours))
+        ids, first = np.unique(theirs.track, return_index=True)
+        for track_id, row in zip(ids.tolist(), theirs_rows[first]):
+            name, confidence = names[pairs[track_id]] if track_id in pairs else (None, 0.0)
+            named.append(NamedTrack(int(gt.category[row]), name, confidence))
+    return named
+
+
+def _names_of_video(
+    namer: TrackNamer, images: np.ndarray, boxes: FrameBoxes, read: Callable[[int], np.ndarray]
+) -> dict[int, tuple[str, float]]:
+    namer.reset()
+    for image in images:
+        here = boxes.at(np.flatnonzero(boxes.image == image))
+        if len(here.track):
+            corners = np.concatenate([here.boxes[:, :2], here.boxes[:, :2] + here.boxes[:, 2:]], axis=1)
+            namer.update(read(int(image)), corners, here.track, here.scores)
+    return namer.names()
+
+
+def _pairs(truth: FrameBoxes, found: FrameBoxes) -> Iterator[tuple[int, int]]:
+    """Ids of true tracks and of the found tracks that stand for them, in one video."""
+    true_ids, true_number = np.unique(truth.track, return_inverse=True)
+    found_ids, found_number = np.unique(found.track, return_inverse=True)
+    shared = np.zeros((len(true_ids), len(found_ids)))
+    for image in np.intersect1d(truth.image, found.image):
+        rows, columns = np.flatnonzero(truth.image == image), np.flatnonzero(found.image == image)
+        iou = box_iou(truth.boxes[rows], found.boxes[columns])
+        total = _areas(truth.boxes[rows])[:, None] + _areas(found.boxes[columns])[None]
+        shared[true_number[rows][:, None], found_number[columns][None]] += iou * total / (1 + iou)
+    whole = np.bincount(true_number, _areas(truth.boxes), len(true_ids))[:, None]
+    whole = whole + np.bincount(found_number, _areas(found.boxes), len(found_ids))[None]
+    overlap = shared / np.maximum(whole - shared, 1e-12)
+    overlap[overlap < LEAST_OVERLAP] = 0
+    for row, column in zip(*linear_sum_assignment(overlap, maximize=True)):
+        if overlap[row, column]:
+            yield int(true_ids[row]), int(found_ids[column])
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return boxes[:, 2] * boxes[:, 3]
+
+
+def name_accuracy(
+    tracks: Sequence[NamedTrack], vocabulary: Sequence[str], categories: Mapping[int, Mapping], field: str = "name"
+) -> dict:
+    """Share of right names.
+
+    A name is right if its category and the true one agree in ``field``; a word of the vocabulary that names no category
+    is never right.
+
+    Args:
+        tracks: the true tracks to count.
+        vocabulary: the words that names were chosen from.
+        categories: the dataset's records of categories by id, each with ``name`` and ``field``.
+        field: what has to be right: "name", or a part of it such as ShapesOW's "shape".
+
+    Returns:
+        ``tracks``: how many; ``found``: those that a found track stands for; ``right``: percent of the found ones that
+        are named right; ``chance``: percent that a random word of the vocabulary would be; ``confidence``: their mean
+        confidence in percent. The last three are NaN where nothing was found.
+    """
+    meaning = {record["name"]: record[field] for record in categories.values()}
+    meanings = [meaning.get(word) for word in vocabulary]
+    counts = {value: meanings.count(value) for value in set(meanings)}
+    found = [track for track in tracks if track.name is not None]
+    truths = [categories[track.category][field] for track in found]
+    right = [meaning.get(track.name) == truth for track, truth in zip(found, truths)]
+    return {
+        "tracks": len(tracks),
+        "found": len(found),
+        "right": _percent(right),
+        "chance": _percent([counts.get(truth, 0) / len(vocabulary) for truth in truths]),
+        "confidence": _percent([track.confidence for track in found]),
+    }
+
+
+def _percent(values: Sequence[float]) -> float:
+    return 100 * float(np.mean(values)) if len(values) else float("nan")

@@ -1,0 +1,1 @@
+"""What only the tools of ShapesOW use: baselines, captions, zero-shot accuracy."""
