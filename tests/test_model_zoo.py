@@ -11,7 +11,7 @@ import pytest
 import torch
 from detectron2.utils.file_io import PathManager
 
-from effowt_d2 import model_zoo
+from effowt_d2 import assets, model_zoo
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.model_zoo.zoo import CHECKPOINT_URLS
@@ -122,10 +122,10 @@ def installed(tmp_path_factory):
 
 
 def test_a_wheel_holds_the_zoo(installed):
-    zoo = installed / "effowt_d2" / "model_zoo"
+    zoo = installed / "effowt_d2" / "assets"
     for name in model_zoo.config_names():
         assert (zoo / "configs" / name).read_bytes() == Path(model_zoo.get_config_file(name)).read_bytes()
     assert (zoo / "configs" / "EffOWT" / "Base-EffOWT.yaml").is_file()
     for folder in ("vlm", "checkpoints"):
-        shipped = Path(model_zoo.__file__).parent / folder
+        shipped = Path(assets.__file__).parent / folder
         assert {f.name for f in shipped.glob("*.pt*")} == {f.name for f in (zoo / folder).glob("*.pt*")}

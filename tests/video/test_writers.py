@@ -272,7 +272,7 @@ def test_a_folder_on_a_full_disk_keeps_whole_pictures(tmp_path):
 
 FILL = """
 import os, sys, cv2, numpy as np
-from effowt_d2.visualization import open_writer
+from effowt_d2.video import open_writer
 assert "effowt_d2.engine" not in sys.modules, "the engine is only for who asks for VideoTracker"
 rng = np.random.default_rng(0)
 for path in sys.argv[1:]:
