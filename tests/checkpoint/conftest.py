@@ -1,29 +1,22 @@
 """Small models for the checkpoint tests: tiny towers, and a whole OpenWorldTracker on one."""
 
-import json
-
-import open_clip
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
+from helpers.configs import set_keys
+from helpers.tiny_clip import register_clips, vit
+from helpers.tiny_detector import tiny_config
 from torch import nn
 
 import effowt_d2  # noqa: F401  (registers)
-from effowt_d2 import add_effowt_config
 from effowt_d2.modeling.tower import build_tower
-
-TEXT = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 1, "layers": 1}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_towers(tmp_path_factory):
     """``checkpoint-a`` and ``checkpoint-b``, which differ in name only."""
-    folder = tmp_path_factory.mktemp("open_clip")
-    vision = {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
-    for name in ("checkpoint-a", "checkpoint-b"):
-        (folder / f"{name}.json").write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT}))
-    open_clip.add_model_config(folder)
+    config = vit(layers=2, head_width=32)
+    register_clips(tmp_path_factory.mktemp("open_clip"), {"checkpoint-a": config, "checkpoint-b": config})
 
 
 class SmallModel(nn.Module):
@@ -53,26 +46,11 @@ def make_small():
 
 @pytest.fixture
 def tracker_config():
-    """A whole OpenWorldTracker with the smallest heads."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    model = cfg.MODEL
-    model.DEVICE, model.META_ARCHITECTURE, model.MASK_ON = "cpu", "OpenWorldTracker", False
-    model.BACKBONE.NAME = "build_effowt_backbone"
-    model.VLM.NAME, model.VLM.ALLOW_RANDOM, model.VLM.CANVAS = "checkpoint-a", True, 8
-    model.TRANSFER.OUT_CHANNELS = 16
-    model.SIDE.BLOCKS, model.SIDE.TAPS = [1, 1, 1], [0, 1, 1]
-    model.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
-    model.PROPOSAL_GENERATOR.NAME, model.RPN.HEAD_NAME = "MaskedRPN", "MaskedRPNHead"
-    model.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
-    model.RPN.POST_NMS_TOPK_TEST = 20
-    heads, box, reid = model.ROI_HEADS, model.ROI_BOX_HEAD, model.REID
-    heads.NAME, heads.NUM_CLASSES, heads.IN_FEATURES = "OpenWorldROIHeads", 1, ["p2", "p3", "p4", "p5"]
-    heads.SCORE_THRESH_TEST = 0.0
-    box.NAME, box.CLS_AGNOSTIC_BBOX_REG, box.NUM_FC, box.FC_DIM = "OpenWorldBoxHead", True, 1, 16
-    box.POOLER_RESOLUTION = 7
-    reid.NUM_CONV, reid.CONV_DIM, reid.NUM_GROUPS, reid.FC_DIM, reid.DIM = 1, 16, 4, 16, 8
-    return cfg
+    """A whole OpenWorldTracker on such a tower."""
+    cfg = tiny_config(MODEL__BACKBONE__NAME="build_effowt_backbone")
+    tower = {"MODEL.VLM.NAME": "checkpoint-a", "MODEL.VLM.ALLOW_RANDOM": True, "MODEL.VLM.CANVAS": 8}
+    side = {"MODEL.TRANSFER.OUT_CHANNELS": 16, "MODEL.SIDE.BLOCKS": [1, 1, 1], "MODEL.SIDE.TAPS": [0, 1, 1]}
+    return set_keys(cfg, {**tower, **side})
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import itertools
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
+from helpers.configs import plugin_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import load_frame_records
 from effowt_d2.data.training_records import load_training_records
@@ -46,19 +45,15 @@ def labelled(category=0, **more):
 
 
 def make_config(**options):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    pairs = {
+    keys = {
         "DATASETS.TRAIN": (NAME,),
         "DATALOADER.NUM_WORKERS": 0,
         "INPUT.MIN_SIZE_TRAIN": (16, 20, 24),
         "SEED": 1,
         "SOLVER.IMS_PER_BATCH": 2,
         "INPUT.MIN_SIZE_TEST": 16,
-        **{name.replace("__", "."): value for name, value in options.items()},
     }
-    cfg.merge_from_list([item for pair in pairs.items() for item in pair])
-    return cfg
+    return plugin_config(keys, **options)
 
 
 def take(batches, count):

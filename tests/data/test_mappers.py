@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.structures import BoxMode
+from helpers.configs import plugin_config
 from PIL import Image
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.data import FrameMapper, ImageReadError, TwoViewMapper
 from effowt_d2.data.views import seeded
 
@@ -16,17 +15,13 @@ OBJECTS = {7: ((250, 0, 0), (10, 12, 40, 50)), 8: ((0, 250, 0), (60, 5, 90, 30))
 
 
 def make_config(**options):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    pairs = {
+    keys = {
         "INPUT.FORMAT": "RGB",
         "INPUT.MIN_SIZE_TRAIN": (60, 90, 120),
         "INPUT.MAX_SIZE_TRAIN": 200,
         "DATA.LSJ_SIZE": 96,
-        **{name.replace("__", "."): value for name, value in options.items()},
     }
-    cfg.merge_from_list([item for pair in pairs.items() for item in pair])
-    return cfg
+    return plugin_config(keys, **options)
 
 
 def annotation(box, **more):

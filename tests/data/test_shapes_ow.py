@@ -3,14 +3,13 @@
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
 
 import cv2
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.processes import environment, run_python
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from shapes_lab.baselines import BASELINES
@@ -289,8 +288,7 @@ def test_registration_neither_renders_nor_reads(tmp_path):
         "assert M.get('shapes_ow_val_16').json_file.endswith('val/annotations_16.json');"
         "assert M.get('shapes_ow_val').evaluator_type == 'tao_ow'"
     )
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    run_python("-c", code, env=environment(DETECTRON2_DATASETS=str(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 

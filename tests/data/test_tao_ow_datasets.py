@@ -4,16 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers import shared_data
+from helpers.configs import plugin_config
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.data import load_tao_format, register_tao_format
 from effowt_d2.data.datasets.tao_ow import register_all_tao_ow
 from effowt_d2.engine.checks import check_test_datasets
 
 NAMES = ("tao_ow_train", "tao_ow_val", "tao_ow_test", "davis_tao")
-DAVIS = Path(__file__).parents[2].parent / "shared" / "data" / "davis_tao"
 
 
 def write(folder, document):
@@ -119,9 +118,8 @@ def test_a_folder_of_ones_own(tmp_path):
         MetadataCatalog.remove("own_videos")
 
 
-@pytest.mark.skipif(not DAVIS.is_dir(), reason="shared/data/davis_tao is not beside the project")
 def test_real_davis_frames_are_there(catalogs):
-    register_all_tao_ow(DAVIS.parent)
+    register_all_tao_ow(shared_data("davis_tao").parent)
     records = DatasetCatalog.get("davis_tao")
     assert len(records) == 191 and len({record["video_id"] for record in records}) == 10
     assert all(Path(record["file_name"]).is_file() for record in records)
@@ -131,9 +129,7 @@ def test_real_davis_frames_are_there(catalogs):
 def test_memory_in_seconds_needs_datasets_that_tell_their_rate(tmp_path, rate):
     json_file, root = write(tmp_path, small_set())
     register_tao_format("own_videos", json_file, root, frame_rate=rate)
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.DATASETS.TEST, cfg.OUTPUT_DIR = ("own_videos",), str(tmp_path)
+    cfg = plugin_config(DATASETS__TEST=("own_videos",), OUTPUT_DIR=str(tmp_path))
     try:
         check_test_datasets(cfg)
         cfg.TRACKER.MEMORY_SECONDS = 3.0

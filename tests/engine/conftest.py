@@ -1,14 +1,15 @@
 """What the tests of runs that are disturbed share."""
 
 import pytest
-from helpers import stand_in
+from detectron2.data import DatasetCatalog
+from helpers import small_shapes
 
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """A folder with the small datasets, drawn before any process of a test needs them."""
     folder = tmp_path_factory.mktemp("shapes")
-    stand_in.register(folder)
+    small_shapes.register(folder)
     for name in ("mini_train", "mini_val"):
-        stand_in.DatasetCatalog.get(name)
+        DatasetCatalog.get(name)
     return folder

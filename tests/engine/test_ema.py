@@ -1,22 +1,18 @@
 """The moving average of the trained parameters: its values, who sees it, and what a resumed run makes of it."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
-import helpers
 import pytest
 import torch
-from helpers import stand_in
+from helpers import small_shapes, stand_in
+from helpers.processes import SCRIPT, environment, run_python
 from torch import nn
 
 from effowt_d2.checkpoint import CheckpointError
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.engine.ema import ParameterAverage
 
-SCRIPT = str(helpers.FOLDER / "run_train_net.py")
 RESULTS = "inference/mini_val/tao_ow_results.json"
 DROPPING = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker"}
 WITH_EMA = {**DROPPING, "SOLVER__EMA__DECAY": 0.9}
@@ -26,7 +22,7 @@ WITH_EMA = {**DROPPING, "SOLVER__EMA__DECAY": 0.9}
 def runs(tmp_path_factory):
     """Two runs of 6 steps, which differ in the average only."""
     folder = tmp_path_factory.mktemp("ema")
-    stand_in.register(folder / "shapes")
+    small_shapes.register(folder / "shapes")
     stand_in.train(stand_in.config(folder / "with", **WITH_EMA))
     stand_in.train(stand_in.config(folder / "without", **DROPPING))
     return folder
@@ -141,10 +137,8 @@ def test_two_processes_average_as_one(runs, tmp_path):
     options = {"SOLVER__IMS_PER_BATCH": 4, "SOLVER__EMA__DECAY": 0.9}
     stand_in.train(stand_in.config(tmp_path / "one", **options))
     (tmp_path / "config.yaml").write_text(stand_in.config(tmp_path / "two", **options).dump())
-    environment = {**os.environ, "MINI_SHAPES": str(runs / "shapes"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, SCRIPT, "--config-file", str(tmp_path / "config.yaml"), "--num-gpus", "2"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    command = [SCRIPT, "--config-file", tmp_path / "config.yaml", "--num-gpus", 2]
+    run_python(*command, env=environment(runs / "shapes"))
     one, two = load(tmp_path / "one"), load(tmp_path / "two")
     for key in one["model"]:
         torch.testing.assert_close(two["model"][key], one["model"][key], rtol=0, atol=1e-5)

@@ -9,8 +9,10 @@ import sys
 import time
 
 import pytest
+import torch
+from detectron2.data import DatasetCatalog
 from helpers import stand_in
-from helpers.killed_runs import SCRIPT, environment
+from helpers.processes import SCRIPT, environment
 
 from effowt_d2.checkpoint import DiskFullError
 from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
@@ -51,7 +53,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_
     # the checkpoint before is whole and still the newest, and nothing half-written is left
     assert (out / "last_checkpoint").read_text() == "model_0000002.pth"
     assert "tmp" not in (out / "first.ls").read_text() and "model_0000005" not in (out / "first.ls").read_text()
-    assert stand_in.torch.load(out / "model_0000002.pth", weights_only=True)["iteration"] == 2
+    assert torch.load(out / "model_0000002.pth", weights_only=True)["iteration"] == 2
     assert "Starting training from iteration 3" in done.stdout
 
 
@@ -117,7 +119,7 @@ def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, en
 
 def test_an_inference_worker_that_dies_is_named_with_its_file(shapes, tmp_path):
     cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=1)
-    name = stand_in.DatasetCatalog.get("mini_val")[5]["file_name"]
+    name = DatasetCatalog.get("mini_val")[5]["file_name"]
     loader = build_video_test_loader(cfg, "mini_val", deadly(FrameMapper(cfg), name, kill_self))
     word = f"killed by signal.*was reading {name}"
     with pytest.raises(DataWorkerError, match=word), explained_failures(str(tmp_path)):

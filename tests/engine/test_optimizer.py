@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
+from helpers.configs import plugin_config
 from torch import nn
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.engine import build_optimizer
 from effowt_d2.engine.optimizer import owned_parameters
 from effowt_d2.engine.parameter_report import count_parameters, format_parameters
@@ -43,9 +42,7 @@ class Model(nn.Module):
 
 
 def make_config(**options):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    pairs = {
+    keys = {
         "SOLVER.BASE_LR": 0.1,
         "SOLVER.SIDE_LR_FACTOR": 10.0,
         "SOLVER.TOWER_LR_FACTOR": 0.5,
@@ -53,10 +50,8 @@ def make_config(**options):
         "SOLVER.WEIGHT_DECAY": 0.05,
         "SOLVER.WEIGHT_DECAY_NORM": 0.01,
         "SOLVER.WEIGHT_DECAY_BIAS": 0.02,
-        **{name.replace("__", "."): value for name, value in options.items()},
     }
-    cfg.merge_from_list([item for pair in pairs.items() for item in pair])
-    return cfg
+    return plugin_config(keys, **options)
 
 
 def rates(optimizer):

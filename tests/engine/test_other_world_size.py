@@ -1,20 +1,16 @@
 """A run goes on with another number of processes, says so, and evaluates fewer videos than processes."""
 
 import json
-import re
 import subprocess
 import sys
 
-import helpers
 import torch
-from helpers import stand_in
-from helpers.killed_runs import environment
-
-SCRIPT = str(helpers.FOLDER / "run_one_video.py")
+from helpers import small_shapes, stand_in
+from helpers.processes import SCRIPT, environment, run_python
 
 
 def test_two_processes_go_on_where_one_stopped(tmp_path):
-    stand_in.register(tmp_path / "shapes")
+    small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
     cfg = stand_in.config(tmp_path / "run", SOLVER__MAX_ITER=3, **options)
     stand_in.train(cfg)
@@ -23,11 +19,9 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(cfg.dump())
     arguments = ["--resume", "--num-gpus", "2", "DATASETS.TEST", "('one_video',)", "OUTPUT_DIR", str(tmp_path / "run")]
-    command = [sys.executable, SCRIPT, "--config-file", str(config), *arguments]
-    done = subprocess.run(command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert re.search("written by a run of 1 processes, this one has 2", done.stdout)
-    assert "Starting training from iteration 3" in done.stdout
+    printed = run_python(SCRIPT, "--config-file", config, *arguments, env=environment(tmp_path / "shapes"))
+    assert "written by a run of 1 processes, this one has 2" in printed
+    assert "Starting training from iteration 3" in printed
     # no dropout here, so nothing but the order of sums differs
     ended = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
     assert ended["effowt"]["processes"] == 2 and ended["iteration"] == 5
@@ -35,11 +29,11 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
         torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-5)
     # the second process had no video at all
     results = json.loads((tmp_path / "run" / "inference" / "one_video" / "tao_ow_results.json").read_text())
-    assert len({entry["image_id"] for entry in results}) == 4 and "OWTA" in done.stdout
+    assert len({entry["image_id"] for entry in results}) == 4 and "OWTA" in printed
 
 
 def test_machines_that_do_not_share_the_folder_are_refused(tmp_path):
-    stand_in.register(tmp_path / "shapes")
+    small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
     stand_in.train(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=3, **options))
     config = tmp_path / "config.yaml"

@@ -6,9 +6,9 @@ import sys
 import time
 
 import pytest
-from helpers import stand_in
+from helpers import small_shapes, stand_in
 
-import train_net  # noqa: E402
+import train_net
 from effowt_d2.engine.rendezvous import RendezvousError, check_address, join_group
 
 
@@ -90,7 +90,7 @@ def test_others_do_not_come(port, tmp_path):
     ],
 )
 def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, word):
-    stand_in.register(tmp_path / "shapes")
+    small_shapes.register(tmp_path / "shapes")
     config = tmp_path / "config.yaml"
     config.write_text(stand_in.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4).dump())
     monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", str(config), *options])
@@ -99,6 +99,6 @@ def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, word):
 
 
 def test_a_batch_that_grows_with_the_processes_may_be_odd_for_them(tmp_path):
-    stand_in.register(tmp_path / "shapes")
+    small_shapes.register(tmp_path / "shapes")
     cfg = stand_in.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4, SOLVER__REFERENCE_WORLD_SIZE=2)
     train_net.check_config(cfg, eval_only=False, num_processes=3)

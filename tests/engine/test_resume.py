@@ -3,16 +3,16 @@
 import sys
 
 import pytest
-from helpers import killed_runs, stand_in
+from helpers import killed_runs, small_shapes, stand_in
 
-import train_net  # noqa: E402
+import train_net
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run of 6 steps, with its config file."""
     folder = tmp_path_factory.mktemp("whole")
-    stand_in.register(folder / "shapes")
+    small_shapes.register(folder / "shapes")
     cfg = stand_in.config(folder / "run", SOLVER__MAX_ITER=6, SOLVER__EMA__DECAY=0.9)
     (folder / "config.yaml").write_text(cfg.dump())
     stand_in.train(cfg)

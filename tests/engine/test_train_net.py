@@ -1,19 +1,16 @@
 """train_net.py from the command line: one process, two, torchrun, and what is wrong before work starts."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
-import helpers
 import pytest
-from helpers import stand_in
+from helpers import small_shapes, stand_in
+from helpers.processes import SCRIPT, environment, run_python
 
-import train_net  # noqa: E402
+import train_net
 
 TOWER = ("MODEL.BACKBONE.NAME", "build_effowt_backbone")
-SCRIPT = str(helpers.FOLDER / "run_train_net.py")
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +29,7 @@ def command(folder, *options):
 
 
 def call(folder, *arguments):
-    environment = {**os.environ, "MINI_SHAPES": str(folder / "shapes"), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        environment.pop(name, None)
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+    return run_python(*arguments, env=environment(folder / "shapes"))
 
 
 def results(folder, run):
@@ -52,7 +44,7 @@ def metrics(folder, run):
 @pytest.fixture(scope="module")
 def one(folder):
     """The run of one process, which the others are compared with."""
-    stand_in.register(folder / "shapes")
+    small_shapes.register(folder / "shapes")
     stand_in.train(configuration(folder))
     return results(folder, "one"), metrics(folder, "one")
 
@@ -105,7 +97,7 @@ def test_torchrun_evaluates_to_the_same_file(folder, one):
     ],
 )
 def test_mistakes_are_one_line(folder, monkeypatch, options, word):
-    stand_in.register(folder / "shapes")
+    small_shapes.register(folder / "shapes")
     flags = [option for option in options if option.startswith("--")]
     given = options if flags else ["SEED", "1", *options]
     monkeypatch.setattr(sys, "argv", command(folder, *given))

@@ -2,23 +2,24 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import seed_all_rng
-from helpers import stand_in
+from helpers import ROOT, small_shapes, stand_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from effowt_d2.engine import OpenWorldTrainer, build_evaluator
 from effowt_d2.evaluation import evaluate_tao_ow
 
-QUICK = Path(__file__).parents[2] / "configs" / "quick" / "shapes_ow_effowt.yaml"
+QUICK = ROOT / "configs" / "quick" / "shapes_ow_effowt.yaml"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def datasets(tmp_path_factory):
-    stand_in.register(tmp_path_factory.mktemp("shapes"))
+    small_shapes.register(tmp_path_factory.mktemp("shapes"))
 
 
 def tensors(folder, name="model_final.pth"):
@@ -50,7 +51,7 @@ def test_resumed_run_ends_with_the_same_weights(whole_run, tmp_path):
 def test_scores_reach_files_and_tensorboard(whole_run):
     folder, _ = whole_run
     results = folder / "inference" / "mini_val" / "tao_ow_results.json"
-    ground_truth = stand_in.MetadataCatalog.get("mini_val").json_file
+    ground_truth = MetadataCatalog.get("mini_val").json_file
     scores = evaluate_tao_ow(ground_truth, str(results), workers=1)
     board = EventAccumulator(str(folder)).Reload()
     for subset in ("all", "known", "unknown"):
@@ -141,10 +142,10 @@ def test_coco_is_scored_class_agnostically(tmp_path):
     cfg = stand_in.config(tmp_path)
     evaluator = build_evaluator(cfg, "mini_train")
     evaluator.reset()
-    for record in stand_in.DatasetCatalog.get("mini_train"):
+    for record in DatasetCatalog.get("mini_train"):
         boxes = torch.tensor([a["bbox"] for a in record["annotations"]]).reshape(-1, 4)
-        instances = stand_in.Instances((record["height"], record["width"]))
-        instances.pred_boxes = stand_in.Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1))
+        instances = Instances((record["height"], record["width"]))
+        instances.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1))
         instances.scores = torch.full((len(boxes),), 0.9)
         instances.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
         evaluator.process([record], [{"instances": instances}])

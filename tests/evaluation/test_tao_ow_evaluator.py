@@ -4,11 +4,8 @@ import dataclasses
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import helpers
 import numpy as np
 import pytest
 import torch
@@ -16,6 +13,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.structures import Boxes, Instances
+from helpers import FOLDER
+from helpers.processes import run_python
 from helpers.random_sets import random_set, write
 from helpers.two_ranks import SUBSETS, run
 from test_tao_ow_scores import one_track, result
@@ -86,17 +85,8 @@ def test_two_processes_equal_one(tmp_path):
     files = write(tmp_path, *random_set(8, videos=5))
     one, two = tmp_path / "one", tmp_path / "two"
     scores = run(*files, str(one))
-    path = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(helpers.FOLDER / "two_ranks.py"), *files, str(two)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    run_python(*launcher, FOLDER / "two_ranks.py", *files, two)
     assert json.loads((two / "scores.json").read_text()) == scores
     names = sorted(path.relative_to(one) for path in one.rglob("*.*"))
     assert len(names) == 1 + 5

@@ -3,11 +3,11 @@
 import copy
 import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import shared_data
 from helpers.random_sets import DISTRACTOR, KNOWN, NO_GROUP, UNKNOWN, random_set, write
 
 from effowt_d2.evaluation import CategoryGroups, evaluate_tao_ow, evaluate_with_trackeval, format_table
@@ -190,17 +190,9 @@ def test_table_has_a_row_a_subset():
     assert len(table) == 5
 
 
-def davis():
-    folder = os.environ.get("EFFOWT_D2_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data"
-    file = Path(folder) / "davis_tao" / "annotations" / "validation.json"
-    if not file.is_file():
-        pytest.skip(f"real data not here: {file}; set EFFOWT_D2_SHARED_DATA")
-    return file
-
-
 def test_real_sequences_equal_trackeval(tmp_path):
     """DAVIS sequences, whose objects are followed with noise, gaps, changes of id and clutter."""
-    file, rng = davis(), np.random.default_rng(0)
+    file, rng = shared_data("davis_tao", "annotations", "validation.json"), np.random.default_rng(0)
     results = []
     for entry in json.loads(file.read_text())["annotations"]:
         track = 10 * entry["track_id"] + int(rng.random() < 0.2)

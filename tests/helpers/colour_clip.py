@@ -1,6 +1,5 @@
 """A tiny CLIP model that is right by construction: it knows colours."""
 
-import json
 import math
 
 import numpy as np
@@ -8,6 +7,8 @@ import open_clip
 import torch
 
 from effowt_d2.naming.two_towers import TwoTowers
+from helpers.configs import plugin_config
+from helpers.tiny_clip import register_clips
 
 NAME = "tiny-colours"
 COLOURS = {"red": (0, 0, 200), "green": (0, 200, 0), "blue": (200, 0, 0), "white": (255, 255, 255)}
@@ -17,20 +18,13 @@ TEXT = {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "laye
 _VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
 
 
-def register(folder, **configs):
-    """Make models known to open_clip."""
-    for name, config in configs.items():
-        (folder / f"{name.replace('_', '-')}.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder)
-
-
 def write_colour_clip(folder) -> str:
     """Register the model NAME and write its weights file.
 
     Both towers are random, but for the last matrix of the text tower: it is solved such that the text embedding of
     each colour's word is the image embedding of a picture of that colour.
     """
-    register(folder, tiny_colours={"embed_dim": 16, "vision_cfg": _VISION, "text_cfg": TEXT})
+    register_clips(folder, {NAME: {"vision_cfg": _VISION, "text_cfg": TEXT}})
     torch.manual_seed(0)
     model = open_clip.create_model(NAME, load_weights=False).eval()
     towers = TwoTowers(
@@ -51,6 +45,12 @@ def write_colour_clip(folder) -> str:
         model.logit_scale.fill_(math.log(10 / (1 - others.max())))
     torch.save({"state_dict": model.state_dict()}, folder / "clip.pt")
     return str(folder / "clip.pt")
+
+
+def colour_config(weights: str):
+    """A config of that model; crops are the box and nothing else, texts the word and nothing else."""
+    keys = {"MODEL.VLM.NAME": NAME, "MODEL.VLM.WEIGHTS": weights}
+    return plugin_config({**keys, "NAMING.TEMPLATES": ["{}"], "NAMING.CONTEXT": 0.0})
 
 
 def solid(colour, height=32, width=32):

@@ -1,6 +1,5 @@
 """Runs of train_net.py in processes of their own, which can be killed at a stated moment."""
 
-import os
 import random
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-SCRIPT = str(Path(__file__).parent / "run_train_net.py")
+from helpers.processes import SCRIPT, environment
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,6 @@ class Moment:
 
     sign: str
     delay: float
-
-
-def environment(shapes):
-    made = {**os.environ, "MINI_SHAPES": str(shapes), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        made.pop(name, None)
-    return made
 
 
 def start(config, shapes, output, *options):

@@ -3,11 +3,10 @@
 import csv
 from pathlib import Path
 
+import run_experiments
 import yaml
 
-ROOT = Path(__file__).parents[2]
-
-import run_experiments  # noqa: E402
+from helpers import FOLDER
 
 PLAN = {
     "config": "configs/quick/shapes_ow_effowt.yaml",
@@ -30,7 +29,7 @@ PLAN = {
 class Runs:
     """The runner in a folder of its own, with the stand-in for the training."""
 
-    script = Path(__file__).parent / "stand_in_train.py"
+    script = FOLDER / "stand_in_train.py"
 
     def __init__(self, folder: Path):
         self.output, self.csv, self.plan = folder / "output", folder / "results" / "runs.csv", folder / "plan.yaml"

@@ -1,11 +1,12 @@
 """A tiny detector with an ordinary ResNet-FPN backbone, and inputs for it."""
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
 
-from effowt_d2 import add_effowt_config
+import effowt_d2  # noqa: F401  (registers)
+from helpers.configs import plugin_config
 
 CHANNELS = 32
 LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
@@ -13,53 +14,50 @@ LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
 
 def tiny_config(**overrides) -> CfgNode:
     """Config of the detector; overrides are keys with ``__`` for the dots."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    model = cfg.MODEL
-    model.DEVICE = "cpu"
-    model.WEIGHTS = ""
-    model.META_ARCHITECTURE = "OpenWorldTracker"
-    model.PIXEL_STD = [58.0, 58.0, 58.0]
-    model.BACKBONE.NAME = "build_resnet_fpn_backbone"
-    model.BACKBONE.FREEZE_AT = 0
-    model.RESNETS.DEPTH = 50
-    model.RESNETS.STEM_OUT_CHANNELS = 16
-    model.RESNETS.RES2_OUT_CHANNELS = 16
-    model.RESNETS.WIDTH_PER_GROUP = 8
-    model.RESNETS.NORM = "FrozenBN"
-    model.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    model.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    model.FPN.OUT_CHANNELS = CHANNELS
-    model.ANCHOR_GENERATOR.SIZES = [[8], [16], [32], [64], [128]]
-    model.PROPOSAL_GENERATOR.NAME = "MaskedRPN"
-    model.RPN.HEAD_NAME = "MaskedRPNHead"
-    model.RPN.IN_FEATURES = list(LEVELS)
-    model.RPN.CONV_DIMS = [-1, -1]
-    model.RPN.PRE_NMS_TOPK_TEST = 100
-    model.RPN.POST_NMS_TOPK_TEST = 40
-    model.RPN.POST_NMS_TOPK_TRAIN = 100
-    model.ROI_HEADS.NAME = "OpenWorldROIHeads"
-    model.ROI_HEADS.NUM_CLASSES = 1
-    model.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
-    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 32
-    model.ROI_HEADS.SCORE_THRESH_TEST = 0.0
-    model.ROI_BOX_HEAD.NAME = "OpenWorldBoxHead"
-    model.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
-    model.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
-    model.ROI_BOX_HEAD.NUM_CONV = 1
-    model.ROI_BOX_HEAD.CONV_DIM = CHANNELS
-    model.ROI_BOX_HEAD.NUM_FC = 1
-    model.ROI_BOX_HEAD.FC_DIM = CHANNELS
-    model.ROI_BOX_HEAD.NORM = "LN"
-    model.REID.DIM = 16
-    model.REID.NUM_CONV = 1
-    model.REID.CONV_DIM = CHANNELS
-    model.REID.NUM_GROUPS = 4
-    model.REID.FC_DIM = CHANNELS
-    model.REID.BATCH_SIZE_PER_IMAGE = 32
-    cfg.TEST.DETECTIONS_PER_IMAGE = 10
-    cfg.merge_from_list([x for key, value in overrides.items() for x in (key.replace("__", "."), value)])
-    return cfg
+    keys = {
+        "MODEL.WEIGHTS": "",
+        "MODEL.META_ARCHITECTURE": "OpenWorldTracker",
+        "MODEL.PIXEL_STD": [58.0, 58.0, 58.0],
+        "MODEL.BACKBONE.NAME": "build_resnet_fpn_backbone",
+        "MODEL.BACKBONE.FREEZE_AT": 0,
+        "MODEL.RESNETS.DEPTH": 50,
+        "MODEL.RESNETS.STEM_OUT_CHANNELS": 16,
+        "MODEL.RESNETS.RES2_OUT_CHANNELS": 16,
+        "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
+        "MODEL.RESNETS.NORM": "FrozenBN",
+        "MODEL.RESNETS.OUT_FEATURES": ["res2", "res3", "res4", "res5"],
+        "MODEL.FPN.IN_FEATURES": ["res2", "res3", "res4", "res5"],
+        "MODEL.FPN.OUT_CHANNELS": CHANNELS,
+        "MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16], [32], [64], [128]],
+        "MODEL.PROPOSAL_GENERATOR.NAME": "MaskedRPN",
+        "MODEL.RPN.HEAD_NAME": "MaskedRPNHead",
+        "MODEL.RPN.IN_FEATURES": list(LEVELS),
+        "MODEL.RPN.CONV_DIMS": [-1, -1],
+        "MODEL.RPN.PRE_NMS_TOPK_TEST": 100,
+        "MODEL.RPN.POST_NMS_TOPK_TEST": 40,
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": 100,
+        "MODEL.ROI_HEADS.NAME": "OpenWorldROIHeads",
+        "MODEL.ROI_HEADS.NUM_CLASSES": 1,
+        "MODEL.ROI_HEADS.IN_FEATURES": ["p2", "p3", "p4", "p5"],
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 32,
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+        "MODEL.ROI_BOX_HEAD.NAME": "OpenWorldBoxHead",
+        "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+        "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": 7,
+        "MODEL.ROI_BOX_HEAD.NUM_CONV": 1,
+        "MODEL.ROI_BOX_HEAD.CONV_DIM": CHANNELS,
+        "MODEL.ROI_BOX_HEAD.NUM_FC": 1,
+        "MODEL.ROI_BOX_HEAD.FC_DIM": CHANNELS,
+        "MODEL.ROI_BOX_HEAD.NORM": "LN",
+        "MODEL.REID.DIM": 16,
+        "MODEL.REID.NUM_CONV": 1,
+        "MODEL.REID.CONV_DIM": CHANNELS,
+        "MODEL.REID.NUM_GROUPS": 4,
+        "MODEL.REID.FC_DIM": CHANNELS,
+        "MODEL.REID.BATCH_SIZE_PER_IMAGE": 32,
+        "TEST.DETECTIONS_PER_IMAGE": 10,
+    }
+    return plugin_config(keys, **overrides)
 
 
 def sharpen(rpn: torch.nn.Module, heads: torch.nn.Module) -> None:

@@ -1,11 +1,10 @@
 """Tiny EVA-01 and EVA-02, known to timm and open_clip, and files in the layout of EVA's detectors."""
 
-import json
-
-import open_clip
 import torch
 from timm.models import register_model
 from timm.models.eva import Eva
+
+from helpers.tiny_clip import register_clips
 
 COMMON = dict(img_size=56, patch_size=14, embed_dim=64, depth=3, num_heads=4, mlp_ratio=2)
 ROTARY = dict(use_rot_pos_emb=True, ref_feat_shape=(4, 4))
@@ -27,12 +26,11 @@ def tiny_eva02(pretrained, num_classes, global_pool, **_):
 
 def register_tiny_evas(folder):
     """Make the names of SWITCHES known to open_clip."""
+    configs = {}
     for name in SWITCHES:
         vision = {"image_size": 56, "timm_model_name": name.replace("-", "_"), "timm_pool": "token", "timm_proj": None}
-        text = {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1}
-        config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, "custom_text": True}
-        (folder / f"{name}.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder)
+        configs[name] = {"vision_cfg": vision, "custom_text": True}
+    register_clips(folder, configs)
 
 
 def detector_trunk(name, *, grid=3, patch_size=16):

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+from helpers.configs import plugin_config
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.transfer import TransferStrategy, register_strategy
 
@@ -26,16 +25,9 @@ REFERENCE = {
 
 
 def config(name, *side, **keys):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.VLM.NAME = name
-    cfg.MODEL.VLM.ALLOW_RANDOM = True
-    cfg.MODEL.VLM.CANVAS = 8
-    cfg.MODEL.TRANSFER.OUT_CHANNELS = 32
-    cfg.merge_from_list([f"MODEL.SIDE.{v}" if i % 2 == 0 else v for i, v in enumerate(side)])
-    for key, value in keys.items():
-        cfg.merge_from_list([f"MODEL.{key.replace('__', '.')}", value])
-    return cfg
+    small = {"VLM__NAME": name, "VLM__ALLOW_RANDOM": True, "VLM__CANVAS": 8, "TRANSFER__OUT_CHANNELS": 32}
+    side = {f"SIDE__{key}": value for key, value in zip(side[::2], side[1::2])}
+    return plugin_config(**{f"MODEL__{key}": value for key, value in {**small, **side, **keys}.items()})
 
 
 SMALL = ("BLOCKS", [1, 1, 1], "SIM.GROUPS", 4, "SIM.RANGE", 8)

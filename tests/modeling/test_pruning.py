@@ -2,27 +2,16 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.layers import ShapeSpec
+from helpers.tiny_backbone import tiny_backbone
 
-from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.side.pruning import attention_rows, magnitude, residual_channels
 from effowt_d2.modeling.tower.block_weights import BlockWeights
 
 
 def build(tiny, init, *, seed=0, tap_init="xavier", name=None, reduction=4):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.VLM.NAME = name or tiny
-    cfg.MODEL.VLM.ALLOW_RANDOM = True
-    cfg.MODEL.TRANSFER.OUT_CHANNELS = 16
-    side = cfg.MODEL.SIDE
-    side.BLOCKS, side.MLP_RATIO, side.REDUCTION = [1, 2, 1], [4, 2, 1], reduction
-    side.SIM.GROUPS, side.SIM.RANGE = 4, 8
-    side.INIT, side.TAP_INIT, side.SEED = init, tap_init, seed
-    torch.manual_seed(0)
-    return build_effowt_backbone(cfg, ShapeSpec(channels=3))
+    side = {"BLOCKS": [1, 2, 1], "MLP_RATIO": [4, 2, 1], "REDUCTION": reduction}
+    side.update(INIT=init, TAP_INIT=tap_init, SEED=seed)
+    return tiny_backbone(name or tiny, **{f"MODEL__SIDE__{key}": value for key, value in side.items()})
 
 
 def pruned(backbone):

@@ -2,11 +2,8 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.layers import ShapeSpec
+from helpers.tiny_backbone import tiny_backbone
 
-from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.layers import attention
 from effowt_d2.modeling.layers.recompute import recomputed
 from effowt_d2.modeling.side import block, fusion, sparse_interaction
@@ -16,15 +13,7 @@ USERS = (attention, block, fusion, side_network, sparse_interaction)
 
 
 def build(tiny, *options):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.ALLOW_RANDOM, cfg.MODEL.VLM.CANVAS = tiny, True, 8
-    cfg.MODEL.TRANSFER.OUT_CHANNELS = 32
-    cfg.MODEL.SIDE.BLOCKS, cfg.MODEL.SIDE.WINDOWS = [2, 1, 1], [4, 4, 0]
-    cfg.MODEL.SIDE.SIM.GROUPS, cfg.MODEL.SIDE.SIM.RANGE = 4, 8
-    cfg.merge_from_list(list(options))
-    torch.manual_seed(0)
-    return build_effowt_backbone(cfg, ShapeSpec(channels=3)).train()
+    return tiny_backbone(tiny, *options, MODEL__SIDE__BLOCKS=[2, 1, 1], MODEL__SIDE__WINDOWS=[4, 4, 0]).train()
 
 
 def run(model, image_sizes, dtype=None):

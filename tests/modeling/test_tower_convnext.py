@@ -2,12 +2,9 @@
 
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.layers import ShapeSpec
+from helpers.tiny_backbone import tiny_backbone
 from open_clip.timm_model import TimmModel
 
-from effowt_d2 import add_effowt_config
-from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.tower.convnext import ConvNeXtTower
 
 
@@ -43,11 +40,7 @@ def test_features_do_not_depend_on_padding_or_company(tower):
 
 @pytest.mark.parametrize("strategy", ["zero_shot", "full", "side"])
 def test_every_strategy_steps_on_it(strategy):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.ALLOW_RANDOM, cfg.MODEL.TRANSFER.STRATEGY = "convnext_tiny", True, strategy
-    cfg.MODEL.SIDE.SIM.GROUPS, cfg.MODEL.TRANSFER.OUT_CHANNELS = 8, 16
-    backbone = build_effowt_backbone(cfg, ShapeSpec(channels=3))
+    backbone = tiny_backbone("convnext_tiny", MODEL__TRANSFER__STRATEGY=strategy)
     sum(v.square().mean() for v in backbone(torch.randn(1, 3, 64, 64), [(50, 64)]).values()).backward()
     for name, parameter in backbone.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), name

@@ -5,14 +5,11 @@ import shutil
 
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.layers import ShapeSpec
+from helpers.tiny_backbone import tiny_backbone
 from helpers.tiny_eva import SWITCHES, register_tiny_evas
 from torch._dynamo.utils import counters
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.tower import build_tower
 
 # of the largest value in a tap: bfloat16 has 8 bits of mantissa and float16 has 11, and errors add up over the blocks
@@ -29,21 +26,6 @@ def padded_batch():
     mask = torch.ones(2, 4, 6, dtype=torch.bool)
     mask[0, :, 4:] = False
     return torch.randn(2, 3, 64, 96, generator=generator), mask
-
-
-def config(name, *options):
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.ALLOW_RANDOM, cfg.MODEL.VLM.CANVAS = name, True, 8
-    cfg.MODEL.TRANSFER.OUT_CHANNELS = 32
-    cfg.MODEL.SIDE.BLOCKS, cfg.MODEL.SIDE.SIM.GROUPS, cfg.MODEL.SIDE.SIM.RANGE = [1, 1, 1], 4, 8
-    cfg.merge_from_list(list(options))
-    return cfg
-
-
-def backbone(name, *options):
-    torch.manual_seed(0)
-    return build_effowt_backbone(config(name, *options), ShapeSpec(channels=3))
 
 
 def tower_bytes(tower):
@@ -76,14 +58,14 @@ def test_taps_within_autocast_have_its_dtype(tiny):
 
 def test_checkpoints_fit_both_precisions(tiny, tmp_path):
     images = torch.randn(1, 3, 64, 64)
-    half, single = backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16"), backbone(tiny)
+    half, single = tiny_backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16"), tiny_backbone(tiny)
     with torch.inference_mode():
         half(images), single(images)
     for parameter in half.strategy.parameters():
         parameter.data.add_(1.0)
     EffOWTCheckpointer(half, str(tmp_path)).save("half")
     EffOWTCheckpointer(single).load(str(tmp_path / "half.pth"))
-    EffOWTCheckpointer(backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16")).load(str(tmp_path / "half.pth"))
+    EffOWTCheckpointer(tiny_backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16")).load(str(tmp_path / "half.pth"))
     for parameter, loaded in zip(half.strategy.parameters(), single.strategy.parameters()):
         assert loaded.dtype is torch.float32 and torch.equal(loaded, parameter)
     # a model that ran in inference mode first still trains
@@ -92,7 +74,7 @@ def test_checkpoints_fit_both_precisions(tiny, tmp_path):
 
 def test_pruning_reads_the_full_precision(tiny):
     options = ("MODEL.SIDE.INIT", "l1")
-    full, rounded = backbone(tiny, *options), backbone(tiny, *options, "MODEL.VLM.PRECISION", "bfloat16")
+    full, rounded = tiny_backbone(tiny, *options), tiny_backbone(tiny, *options, "MODEL.VLM.PRECISION", "bfloat16")
     weights = full.strategy.state_dict()
     assert all(torch.equal(weights[key], value) for key, value in rounded.strategy.state_dict().items())
     # and it would make a difference
@@ -104,7 +86,7 @@ def test_pruning_reads_the_full_precision(tiny):
 
 
 def test_side_network_learns_beside_a_rounded_tower(tiny):
-    model = backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16").train()
+    model = tiny_backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16").train()
     levels = model(torch.randn(2, 3, 64, 96), image_sizes=[(64, 64), (64, 96)])
     sum(level.square().mean() for level in levels.values()).backward()
     assert all(p.grad.dtype is torch.float32 and p.grad.isfinite().all() for p in model.strategy.parameters())
@@ -115,7 +97,7 @@ def test_precisions_that_cannot_be(tiny):
     with pytest.raises(ValueError, match="MODEL.VLM.PRECISION is 'int8'; it can be float32, bfloat16, float16"):
         make(tiny, precision="int8")
     with pytest.raises(ValueError, match="PRECISION bfloat16 is for a frozen tower: one that .*SOLVER.AMP"):
-        backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16", "MODEL.TRANSFER.STRATEGY", "full")
+        tiny_backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16", "MODEL.TRANSFER.STRATEGY", "full")
 
 
 @pytest.mark.parametrize("name", ["tiny-vit", *SWITCHES, "convnext_tiny"])

@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
-from detectron2.config import get_cfg
-from helpers.colour_clip import NAME, write_colour_clip
-
-from effowt_d2 import add_effowt_config
+from helpers.colour_clip import colour_config, write_colour_clip
 
 
 @pytest.fixture(scope="session")
@@ -15,12 +12,7 @@ def colour_file(tmp_path_factory):
 @pytest.fixture
 def cfg(colour_file):
     """A config of that model; crops are the box and nothing else, texts the word and nothing else."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS = NAME, colour_file
-    cfg.NAMING.TEMPLATES, cfg.NAMING.CONTEXT = ["{}"], 0.0
-    return cfg
+    return colour_config(colour_file)
 
 
 @pytest.fixture

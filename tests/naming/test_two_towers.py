@@ -4,7 +4,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from helpers.colour_clip import NAME, TEXT, register
+from helpers.colour_clip import NAME, TEXT
+from helpers.tiny_clip import register_clips
 from safetensors.torch import save_file
 
 from effowt_d2.modeling.tower import build_tower
@@ -59,8 +60,10 @@ def of_timm(request, tmp_path):
     """Name and file of a CLIP model whose vision half is one of timm's."""
     conv = {"timm_model_name": "convnext_atto", "timm_pool": "", "timm_proj": "linear", "image_size": 64}
     eva = {"timm_model_name": "eva02_tiny_patch14_224", "timm_pool": "token", "timm_proj": None, "image_size": 224}
-    common = {"embed_dim": 16, "text_cfg": TEXT, "custom_text": True}
-    register(tmp_path, tiny_conv={**common, "vision_cfg": conv}, tiny_eva={**common, "vision_cfg": eva})
+    common = {"text_cfg": TEXT, "custom_text": True}
+    register_clips(
+        tmp_path, {name: {**common, "vision_cfg": v} for name, v in (("tiny-conv", conv), ("tiny-eva", eva))}
+    )
     torch.manual_seed(0)
     save_file(open_clip.create_model(request.param, load_weights=False).state_dict(), tmp_path / "clip.safetensors")
     return request.param, str(tmp_path / "clip.safetensors")

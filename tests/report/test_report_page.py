@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import setuptools  # noqa: F401  (it brings distutils)
+from helpers import ROOT
 from helpers.full_disk import no_file_above
 from helpers.made_runs import SIZE, Page, make_frame, three_tracks, write_report
 
@@ -150,7 +151,7 @@ def test_an_interrupted_run_leaves_the_page_of_what_was_finished(tmp_path):
 
 
 def test_a_wheel_holds_the_assets(monkeypatch):
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(ROOT)
     from distutils.core import run_setup
 
     files = run_setup("setup.py", stop_after="init").get_command_obj("build_py")

@@ -5,9 +5,8 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from detectron2.config import get_cfg
+from helpers.configs import plugin_config
 
-from effowt_d2 import add_effowt_config
 from effowt_d2.tracking import PRESETS, Tracker, build_tracker
 
 SETTINGS = [name for name in inspect.signature(Tracker.__init__).parameters if name != "self"]
@@ -15,9 +14,7 @@ SETTINGS = [name for name in inspect.signature(Tracker.__init__).parameters if n
 
 @pytest.fixture
 def cfg():
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    return cfg
+    return plugin_config()
 
 
 def test_every_setting_has_a_key_and_every_key_is_a_setting(cfg):
@@ -75,8 +72,7 @@ def test_config_survives_a_dump_and_reload(cfg, tmp_path):
     cfg.merge_from_list(["TRACKER.MATCH_SCORE", "0.25"])
     path = tmp_path / "config.yaml"
     path.write_text(cfg.dump())
-    again = get_cfg()
-    add_effowt_config(again)
+    again = plugin_config()
     again.merge_from_file(str(path))
     assert again.TRACKER == cfg.TRACKER
     assert build_tracker(again.TRACKER).match_score == 0.25

@@ -1,24 +1,23 @@
 """The backbone under Detectron2's own models, straight from its model zoo."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from detectron2 import model_zoo
-from detectron2.config import LazyConfig, get_cfg, instantiate
+from detectron2.config import LazyConfig, instantiate
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
+from helpers import ROOT
+from helpers.configs import plugin_config
 from omegaconf import OmegaConf
 
-from effowt_d2 import add_effowt_config
 from effowt_d2 import model_zoo as effowt_zoo
 from effowt_d2.modeling.backbone import EffOWTBackbone, lazy_effowt_backbone
 from effowt_d2.modeling.transfer import strategy
 
-ROOT = Path(__file__).parents[1]
 YAML = (
     "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml",
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml",
@@ -38,10 +37,9 @@ SMALL_STEP = 1e-3
 
 def config(name, **transfer):
     """A stock config; only what belongs to the backbone is set, and the device."""
-    cfg = get_cfg()
-    add_effowt_config(cfg)
+    cfg = plugin_config()
     cfg.merge_from_file(model_zoo.get_config_file(name))
-    cfg.MODEL.DEVICE, cfg.SOLVER.BASE_LR = "cpu", SMALL_STEP
+    cfg.SOLVER.BASE_LR = SMALL_STEP
     cfg.MODEL.BACKBONE.NAME = "build_effowt_backbone"
     cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS = "ShapesCLIP-S-16", "effowt://ShapesCLIP-S-16"
     cfg.MODEL.VLM.CANVAS, cfg.MODEL.TRANSFER.OUT_CHANNELS = 8, 64

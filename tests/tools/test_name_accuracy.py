@@ -4,13 +4,13 @@ import json
 import math
 import runpy
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from helpers.colour_clip import COLOURS
+from helpers import ROOT
+from helpers.colour_clip import COLOURS, colour_config, write_colour_clip
 from name_accuracy import NamedTrack, name_accuracy, name_true_tracks, result_boxes, true_boxes
 
 from effowt_d2 import model_zoo
@@ -21,7 +21,7 @@ from effowt_d2.evaluation.ground_truth import load_ground_truth
 from effowt_d2.evaluation.results_io import check_results, load_results
 from effowt_d2.naming import TrackNamer
 
-TOOL = Path(__file__).parents[2] / "tools" / "evaluate_names.py"
+TOOL = ROOT / "tools" / "evaluate_names.py"
 CATEGORIES = {
     number: {"id": number, "name": name, "warm": name in ("red", "white")}
     for number, name in enumerate(COLOURS, start=1)
@@ -33,6 +33,11 @@ OBJECTS = (
     (2, 3, "blue", "blue", [20, 40, 30, 20]),
 )
 FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def cfg(tmp_path_factory):
+    return colour_config(write_colour_clip(tmp_path_factory.mktemp("colour_clip")))
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from detectron2.utils.file_io import PathManager
+from helpers import ROOT
 
 from effowt_d2 import assets, model_zoo
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.model_zoo.zoo import CHECKPOINT_URLS
 
-ROOT = Path(__file__).parents[1]
 TOWERS = {
     "vit_b16": "ViT-B-16",
     "vit_l14": "ViT-L-14",
@@ -87,18 +86,6 @@ def test_trained_models_load(stem):
     assert stored and all(torch.equal(state[key], value.to(state[key])) for key, value in stored.items())
 
 
-def test_shipped_names_are_paths():
-    path = "effowt://ShapesCLIP-S-16"
-    assert PathManager.isfile(path) and PathManager.exists(path) and not PathManager.exists("effowt://gone")
-    with PathManager.open(path, "rb") as stream, open(resolve_weights(path), "rb") as file:
-        assert stream.read(64) == file.read(64)
-    with pytest.raises(OSError, match="part of the installed package"):
-        PathManager.open(path, "wb")
-    with pytest.raises(FileNotFoundError, match="effowt://gone: not shipped.*ShapesCLIP-S-16"):
-        resolve_weights("effowt://gone")
-    assert resolve_weights("some/file.pth") == "some/file.pth"
-
-
 def test_what_cannot_be_fetched_is_named():
     # nothing listens on this port of this machine
     with pytest.raises(OSError, match="http://127.0.0.1:9/a.pth could not be fetched"):
@@ -111,8 +98,8 @@ def installed(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     for name in ("effowt_d2", "configs"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "README.md"):
-        shutil.copy(ROOT / name, source)
+    for file in filter(Path.is_file, ROOT.iterdir()):
+        shutil.copy(file, source)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "-w", str(source / "wheels"), str(source)], check=True)
     (wheel,) = (source / "wheels").glob("*.whl")
@@ -122,10 +109,10 @@ def installed(tmp_path_factory):
 
 
 def test_a_wheel_holds_the_zoo(installed):
-    zoo = installed / "effowt_d2" / "assets"
+    packed = installed / "effowt_d2" / "assets"
     for name in model_zoo.config_names():
-        assert (zoo / "configs" / name).read_bytes() == Path(model_zoo.get_config_file(name)).read_bytes()
-    assert (zoo / "configs" / "EffOWT" / "Base-EffOWT.yaml").is_file()
+        assert (packed / "configs" / name).read_bytes() == Path(model_zoo.get_config_file(name)).read_bytes()
+    assert (packed / "configs" / "EffOWT" / "Base-EffOWT.yaml").is_file()
     for folder in ("vlm", "checkpoints"):
-        shipped = Path(assets.__file__).parent / folder
-        assert {f.name for f in shipped.glob("*.pt*")} == {f.name for f in (zoo / folder).glob("*.pt*")}
+        shipped = {file.name for file in (Path(assets.__file__).parent / folder).glob("*.pt*")}
+        assert shipped and shipped == {file.name for file in (packed / folder).glob("*.pt*")}

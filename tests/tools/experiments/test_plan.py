@@ -7,7 +7,8 @@ import yaml
 from experiments.plan import PlanError
 from experiments.plan_file import load_plan
 from experiments.recipe import check_configs
-from helpers.small_plan import PLAN, ROOT
+from helpers import ROOT
+from helpers.small_plan import PLAN
 
 
 def load(tmp_path, plan):

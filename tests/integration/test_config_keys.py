@@ -3,8 +3,9 @@
 import pytest
 from detectron2.config import CfgNode, get_cfg
 from helpers import small_shapes
+from helpers.configs import plugin_config
 
-from effowt_d2 import add_effowt_config, model_zoo
+from effowt_d2 import model_zoo
 from effowt_d2.engine import OpenWorldTrainer, check_config
 from effowt_d2.naming import TrackNamer
 
@@ -42,9 +43,7 @@ def leaves(node, path=""):
 
 
 def plugin_keys():
-    ours, theirs = get_cfg(), get_cfg()
-    add_effowt_config(ours)
-    return sorted(set(leaves(ours)) - set(leaves(theirs)))
+    return sorted(set(leaves(plugin_config())) - set(leaves(get_cfg())))
 
 
 RUNS = (

@@ -4,17 +4,14 @@ import argparse
 import importlib.util
 import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from helpers import small_shapes
+from helpers import ROOT, small_shapes
+from helpers.processes import run_python
 
-ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "projects" / "MaskRCNNShapes"
 
 PROJECT = """
@@ -65,17 +62,9 @@ json.dump(found, open("found.json", "w"))
 """
 
 
-def call(folder, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-
-
 def test_a_project_of_ones_own(tmp_path):
     (tmp_path / "project.py").write_text(PROJECT)
-    call(tmp_path, "project.py")
+    run_python("project.py", cwd=tmp_path)
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 19
     # two classes: it starts at ln 2 = 0.69

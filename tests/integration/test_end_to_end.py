@@ -13,7 +13,6 @@ from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.evaluation import evaluate_tao_ow, evaluate_with_trackeval
 
-ROOT = Path(__file__).parents[1]
 STEPS = 120
 
 
@@ -76,7 +75,7 @@ def test_our_scores_are_trackevals(trained, datasets):
     cfg, trainer, _, _ = trained
     OpenWorldTrainer.test(cfg, trainer.model)
     results = str(Path(cfg.OUTPUT_DIR) / "inference/small_val/tao_ow_results.json")
-    gt = str(datasets / "val/annotations_8.json")
+    gt = str(datasets / "small_val/annotations_8.json")
     ours = evaluate_tao_ow(gt, results, workers=1)
     for subset in ("all", "known", "unknown"):
         for name, curve in evaluate_with_trackeval(gt, results, subset).items():
@@ -101,7 +100,7 @@ def test_a_folder_of_frames_is_tracked(trained, datasets, tmp_path):
     import demo
 
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    frames = sorted((datasets / "val" / "frames").iterdir())[0]
+    frames = sorted((datasets / "small_val" / "frames").iterdir())[0]
     arguments = ["--config-file", tmp_path / "config.yaml", "--input", frames, "--output", tmp_path / "tracked.mp4",
                  "--results", tmp_path / "tracks.json", "--score-threshold", 0.1,
                  "--opts", "MODEL.WEIGHTS", Path(cfg.OUTPUT_DIR) / "model_final.pth"]  # fmt: skip

@@ -8,84 +8,32 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from detectron2.config import get_cfg
-from detectron2.modeling import META_ARCH_REGISTRY, build_model
-from detectron2.structures import Boxes, Instances
-from helpers.full_disk import no_file_above  # noqa: E402
-from helpers.made_mp4 import set_durations, turn_right  # noqa: E402
-from helpers.made_videos import make_video  # noqa: E402
+from detectron2.modeling import build_model
+from helpers.configs import plugin_config
+from helpers.full_disk import no_file_above
+from helpers.made_mp4 import set_durations, turn_right
+from helpers.made_videos import make_video
+from helpers.stand_in import BlobTracker
 
-import demo  # noqa: E402
-from effowt_d2 import add_effowt_config
+import demo
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.tracking import build_tracker
 from effowt_d2.video import open_frames
 
 COLORS = ((255, 80, 80), (80, 255, 80), (80, 80, 255))
 SIZE = (96, 64)
 
 
-class BlobTracker(torch.nn.Module):
-    """Bright connected areas; their mean colour is the embedding, their score the brightest channel."""
-
-    built = 0
-    stop_at = None
-    fail_at = None
-
-    def __init__(self, cfg):
-        super().__init__()
-        BlobTracker.built += 1
-        self.limit = torch.nn.Parameter(torch.tensor(40.0))
-        self.tracker = build_tracker(cfg.TRACKER)
-        self.video_id = None
-
-    def forward(self, inputs):
-        (frame,) = inputs
-        if frame["video_id"] != self.video_id:
-            self.tracker.reset(frame["frame_rate"])
-            self.video_id = frame["video_id"]
-        if frame["frame_index"] == BlobTracker.stop_at:
-            signal.raise_signal(signal.SIGINT)
-        if frame["frame_index"] == BlobTracker.fail_at:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        image = frame["image"].permute(1, 2, 0).numpy()
-        mask = (image.max(axis=2) > self.limit.item()).astype(np.uint8)
-        count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
-        boxes = torch.tensor(stats[1:, :4], dtype=torch.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        means = np.array([image[parts == part].mean(axis=0) for part in range(1, count)], dtype=np.float32)
-        means = torch.from_numpy(means.reshape(-1, 3))
-        result = Instances((frame["height"], frame["width"]))
-        result.scores = means.amax(dim=1) / 255 if len(means) else torch.empty(0)
-        centred = torch.nn.functional.normalize(means - means.mean(dim=1, keepdim=True)) * 5
-        result.track_ids = self.tracker.update(boxes, result.scores, centred, frame["frame_index"])
-        result.pred_boxes = Boxes(boxes)
-        result.pred_boxes.scale(frame["width"] / image.shape[1], frame["height"] / image.shape[0])
-        return [{"instances": result}]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    # a name of its own, and only once: other test modules register stand-ins too
-    if "BlobTracker" not in META_ARCH_REGISTRY:
-        META_ARCH_REGISTRY.register(BlobTracker)
-
-
 @pytest.fixture(autouse=True)
-def fresh():
-    BlobTracker.built, BlobTracker.stop_at, BlobTracker.fail_at = 0, None, None
+def fresh(monkeypatch):
+    monkeypatch.setattr(BlobTracker, "built", 0)
 
 
 @pytest.fixture(scope="module")
-def config_file(tmp_path_factory, registered):
+def config_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.MODEL.META_ARCHITECTURE = "BlobTracker"
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    keys = {"MODEL.META_ARCHITECTURE": "BlobTracker", "MODEL.WEIGHTS": str(folder / "model.pth")}
     # frames are doubled on their way into the model, so boxes must be brought back
-    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 2 * SIZE[1], 1000
+    cfg = plugin_config({**keys, "INPUT.MIN_SIZE_TEST": 2 * SIZE[1], "INPUT.MAX_SIZE_TEST": 1000})
     EffOWTCheckpointer(build_model(cfg), str(folder)).save("model")
     (folder / "config.yaml").write_text(cfg.dump())
     return folder / "config.yaml"
@@ -212,8 +160,8 @@ def test_odd_frames_run(config_file, tmp_path, size):
     assert count(tmp_path / "out.mp4") == 1
 
 
-def test_ctrl_c_finishes_the_files(config_file, video, tmp_path, capsys):
-    BlobTracker.stop_at = 4
+def test_ctrl_c_finishes_the_files(config_file, video, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(BlobTracker, "on_frame", {4: lambda: signal.raise_signal(signal.SIGINT)})
     before = signal.getsignal(signal.SIGINT)
     outputs = ["--output", tmp_path / "out.mp4", "--results", tmp_path / "r.json"]
     assert run(config_file, "--input", video, *outputs) == 130
@@ -384,8 +332,12 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_done(config_file, folder, 
     assert {path.name for path in tmp_path.iterdir()} == {"frames", "r.json", "r.csv"}
 
 
-def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path, capsys):
-    BlobTracker.fail_at = 5
+def run_out_of_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(BlobTracker, "on_frame", {5: run_out_of_memory})
     assert run(config_file, "--input", folder, "--results", tmp_path / "r.json") == 2
     printed = capsys.readouterr()
     assert "demo.py: error: CUDA out of memory" in printed.err and "r.json (5 frames)" in printed.out

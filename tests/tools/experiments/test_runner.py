@@ -9,13 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import helpers
 import pytest
 from experiments.revision import find_revision
 from experiments.table import SCORES, open_runs
-from helpers.small_plan import PLAN, ROOT, Runs
-
-from helpers import small_shapes  # isort: skip  (found once small_plan is imported)
+from helpers import FOLDER, ROOT, small_shapes
+from helpers.small_plan import PLAN, Runs
 
 SIDE = "main/side/seed1"
 SMALL = {
@@ -177,7 +175,7 @@ def test_a_table_with_other_columns_is_refused(runs):
 
 def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path)
-    runs.script = helpers.FOLDER / "run_small.py"
+    runs.script = FOLDER / "run_train_net.py"
     again = {"same": None, "real": {"datasets": "nowhere", "keys": {"DATASETS.TEST": ["davis_tao"]}}}
     groups = {"one": {"variants": {"side": None}}, "again": {"of": "one/side", "variants": again}}
     runs.write({"config": PLAN["config"], "keys": SMALL, "groups": groups})

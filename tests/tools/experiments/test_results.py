@@ -4,6 +4,7 @@ import json
 import math
 import re
 
+import make_results
 import pytest
 from experiments.plan import Claim
 from experiments.plan_file import load_plan
@@ -11,9 +12,7 @@ from experiments.report import make_page
 from experiments.sentences import ablations_sentence, claim_verdict, compare, curves_sentence, memory_sentence
 from experiments.summary import Difference, Summary
 from experiments.table import RUN_COLUMNS, SCORES, open_curves, open_runs
-from helpers.small_plan import ROOT
-
-import make_results  # isort: skip  (found once small_plan is imported)
+from helpers import ROOT
 
 PLAN = """
 config: some.yaml

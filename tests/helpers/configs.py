@@ -1,0 +1,24 @@
+"""Configs made of a few keys."""
+
+from detectron2.config import CfgNode, get_cfg
+
+from effowt_d2 import add_effowt_config
+
+
+def plugin_config(keys: dict | None = None, /, **options) -> CfgNode:
+    """Detectron2's defaults and the plugin's, on the CPU.
+
+    Args:
+        keys: values by key.
+        **options: the same with ``__`` for the dots; they win over ``keys``.
+    """
+    cfg = get_cfg()
+    add_effowt_config(cfg)
+    return set_keys(cfg, {"MODEL.DEVICE": "cpu", **(keys or {})}, **options)
+
+
+def set_keys(cfg: CfgNode, keys: dict | None = None, /, **options) -> CfgNode:
+    """Set keys as in :func:`plugin_config`; returns the config."""
+    pairs = {**(keys or {}), **{name.replace("__", "."): value for name, value in options.items()}}
+    cfg.merge_from_list([item for pair in pairs.items() for item in pair])
+    return cfg
