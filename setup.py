@@ -29,6 +29,7 @@ setup(
         "pycocotools>=2.0.6",
         "trackeval>=1.3.0",
         "opencv-python",
+        "msgspec>=0.19",
         "scipy",
         "tqdm",
     ],

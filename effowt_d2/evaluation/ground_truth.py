@@ -2,12 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
 
-from .entries import EntryList
+from effowt_d2.utils.typed import as_typed_list
+
+from .entries import AnnotationEntry, ImageEntry, ScoredVideoEntry, VideoEntry, box_column, column
 
 __all__ = [
     "Frames",
@@ -17,6 +21,8 @@ __all__ = [
     "load_ground_truth",
     "read_ground_truth_json",
 ]
+
+Entry = TypeVar("Entry", bound=Struct)
 
 # Class-agnostic results carry category 1, so TrackEval's not-exhaustive test looks for this id
 RESULT_CATEGORY = 1
@@ -113,12 +119,13 @@ def load_ground_truth(source: str | os.PathLike | Mapping | GroundTruth, file: s
     data = read_ground_truth_json(source)
     frames = _frames(data, file)
     for name in ("tracks", "annotations"):
-        if not _entries(data, name, file).entries:
+        if not _list(data, name, file):
             raise GroundTruthError(f"{file}: '{name}' is empty: there is nothing to score against")
+    videos = _typed(data, "videos", ScoredVideoEntry, file)
     return GroundTruth(
         **frames,
-        **_annotations(_entries(data, "annotations", file), frames),
-        drops_unmatched=_drops_unmatched(_entries(data, "videos", file)),
+        **_annotations(_typed(data, "annotations", AnnotationEntry, file), frames),
+        drops_unmatched=np.array([RESULT_CATEGORY in v.not_exhaustive_category_ids for v in videos], dtype=bool),
         open_world=data.get("open_world"),
     )
 
@@ -127,88 +134,82 @@ def _name(source: str | os.PathLike | Mapping) -> str:
     return "ground truth" if isinstance(source, Mapping) else os.fspath(source)
 
 
+def _list(data: Mapping, name: str, file: str) -> list:
+    if not isinstance(data.get(name), list):
+        there = ", ".join(map(repr, data))
+        raise GroundTruthError(f"{file}: the list '{name}' is missing; there are {there}")
+    return data[name]
+
+
+def _typed(data: Mapping, name: str, kind: type[Entry], file: str) -> list[Entry]:
+    return as_typed_list(_list(data, name, file), kind, f"{file}: {name}", GroundTruthError)
+
+
 def _frames(data: Mapping, file: str) -> dict:
-    videos, images = _entries(data, "videos", file), _entries(data, "images", file)
-    video_ids, image_ids = _unique_ids(videos), _unique_ids(images)
+    videos, images = _typed(data, "videos", VideoEntry, file), _typed(data, "images", ImageEntry, file)
+    check_videos, check_images = (_Checks(file, name) for name in ("videos", "images"))
+    video_ids, image_ids = column(videos, "id"), column(images, "id")
+    check_videos.unique(video_ids)
+    check_images.unique(image_ids)
     order = np.argsort(image_ids)
     return {
         "file": file,
         "video_ids": video_ids,
-        "video_names": _video_names(videos),
+        "video_names": check_videos.names(videos),
         "image_ids": image_ids[order],
-        "image_video": _positions(images, "video_id", video_ids, "video")[order],
-        "image_frame": images.integers("frame_index")[order],
+        "image_video": check_images.positions("video_id", column(images, "video_id"), video_ids)[order],
+        "image_frame": column(images, "frame_index")[order],
     }
 
 
-def _entries(data: Mapping, name: str, file: str) -> EntryList:
-    if not isinstance(data.get(name), list):
-        there = ", ".join(map(repr, data))
-        raise GroundTruthError(f"{file}: the list '{name}' is missing; there are {there}")
-    return EntryList(data[name], file, GroundTruthError, label=name)
-
-
-def _unique_ids(entries: EntryList) -> np.ndarray:
-    ids = entries.integers("id")
-    values, first = np.unique(ids, return_index=True)
-    if len(values) != len(ids):
-        repeated = np.setdiff1d(np.arange(len(ids)), first)[0]
-        entries.fail(repeated, f"the id {ids[repeated]} was used before")
-    return ids
-
-
-def _video_names(videos: EntryList) -> list[str]:
-    names, seen = videos.values("name"), set()
-    for index, name in enumerate(names):
-        if not isinstance(name, str):
-            videos.fail(index, f"'name' must be a string, got {name!r}")
-        # TrackEval tells videos apart by this form of the name and would score only one of two alike
-        if name.replace("/", "-") in seen:
-            videos.fail(index, f"another video has the name {name!r} ('/' and '-' are not told apart)")
-        seen.add(name.replace("/", "-"))
-    return names
-
-
-def _drops_unmatched(videos: EntryList) -> np.ndarray:
-    for key in ("not_exhaustive_category_ids", "neg_category_ids"):
-        for index, ids in enumerate(videos.values(key)):
-            if not isinstance(ids, list):
-                videos.fail(index, f"'{key}' must be a list of category ids, got {ids!r}")
-    not_exhaustive = videos.values("not_exhaustive_category_ids")
-    return np.array([RESULT_CATEGORY in ids for ids in not_exhaustive], dtype=bool)
-
-
-def _annotations(annotations: EntryList, frames: dict) -> dict:
-    image = _positions(annotations, "image_id", frames["image_ids"], "image")
-    videos = _positions(annotations, "video_id", frames["video_ids"], "video")
-    track, boxes = annotations.integers("track_id"), annotations.boxes()
-    wrong = np.flatnonzero(videos != frames["image_video"][image])
-    if len(wrong):
-        video_id = annotations.entries[wrong[0]]["video_id"]
-        annotations.fail(wrong[0], f"its image is not in its video {video_id}")
-    wrong = np.flatnonzero(track < 0)
-    if len(wrong):
-        annotations.fail(wrong[0], f"'track_id' must not be negative, got {track[wrong[0]]}")
-    wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1))
-    if len(wrong):
-        box = boxes[wrong[0]].tolist()
-        annotations.fail(wrong[0], f"'bbox' must be finite with sizes from 0 on, got {box}")
+def _annotations(annotations: list[AnnotationEntry], frames: dict) -> dict:
+    check = _Checks(frames["file"], "annotations")
+    image = check.positions("image_id", column(annotations, "image_id"), frames["image_ids"])
+    video = check.positions("video_id", column(annotations, "video_id"), frames["video_ids"])
+    track, boxes = column(annotations, "track_id"), box_column(annotations)
+    check.all(
+        video == frames["image_video"][image], lambda i: f"its image is not in its video {annotations[i].video_id}"
+    )
+    check.all(track >= 0, lambda i: f"'track_id' must not be negative, got {track[i]}")
+    sound = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] >= 0).all(axis=1)
+    check.all(sound, lambda i: f"'bbox' must be finite with sizes from 0 on, got {boxes[i].tolist()}")
     order = np.lexsort((track, image))  # stable: of two alike the later one is named
-    wrong = order[1:][(np.diff(image[order]) == 0) & (np.diff(track[order]) == 0)]
-    if len(wrong):
-        entry = annotations.entries[wrong[0]]
-        taken = f"image {entry['image_id']} holds the track id {entry['track_id']} already"
-        annotations.fail(wrong[0], taken)
-    return {"image": image, "track": track, "category": annotations.integers("category_id"), "boxes": boxes}
+    first = np.ones(len(order), dtype=bool)
+    first[order[1:]] = (np.diff(image[order]) != 0) | (np.diff(track[order]) != 0)
+    check.all(first, lambda i: f"image {annotations[i].image_id} holds the track id {track[i]} already")
+    return {"image": image, "track": track, "category": column(annotations, "category_id"), "boxes": boxes}
 
 
-def _positions(entries: EntryList, key: str, ids: np.ndarray, what: str) -> np.ndarray:
-    """Position in ``ids`` of the id every entry refers to."""
-    values = entries.integers(key)
-    order = np.argsort(ids)
-    place = np.searchsorted(ids, values, sorter=order)
-    found = np.append(order, -1)[place]
-    wrong = np.flatnonzero((found < 0) | (np.append(ids, 0)[found] != values))
-    if len(wrong):
-        entries.fail(wrong[0], f"'{key}' {values[wrong[0]]} is the id of no {what}")
-    return found
+@dataclass(frozen=True)
+class _Checks:
+    """Checks of one list of a file; the first entry that fails is named."""
+
+    file: str
+    name: str
+
+    def all(self, good: np.ndarray, message: Callable[[int], str]) -> None:
+        if not good.all():
+            index = int(np.argmin(good))
+            raise GroundTruthError(f"{self.file}: {self.name} {index}: {message(index)}")
+
+    def unique(self, ids: np.ndarray) -> None:
+        first = np.zeros(len(ids), dtype=bool)
+        first[np.unique(ids, return_index=True)[1]] = True
+        self.all(first, lambda i: f"the id {ids[i]} was used before")
+
+    def names(self, videos: list[VideoEntry]) -> list[str]:
+        # TrackEval tells videos apart by this form of the name and would score only one of two alike
+        names = [video.name.replace("/", "-") for video in videos]
+        first = dict(zip(reversed(names), reversed(range(len(names)))))
+        alone = np.array([first[name] == i for i, name in enumerate(names)], dtype=bool)
+        self.all(alone, lambda i: f"another video has the name {videos[i].name!r} ('/' and '-' are not told apart)")
+        return [video.name for video in videos]
+
+    def positions(self, key: str, values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Position in ``ids`` of the id every entry refers to."""
+        order = np.argsort(ids)
+        place = np.searchsorted(ids, values, sorter=order)
+        found = np.append(order, -1)[place]
+        known = (found >= 0) & (np.append(ids, 0)[found] == values)
+        self.all(known, lambda i: f"'{key}' {values[i]} is the id of no {key.removesuffix('_id')}")
+        return found

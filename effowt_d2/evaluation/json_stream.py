@@ -1,79 +1,97 @@
 """A long JSON list read in pieces: millions of results fit into memory as arrays, not as Python objects."""
 
-import gc
 import json
 import os
 import re
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
+import msgspec
 from tqdm import tqdm
+
+from effowt_d2.utils.typed import as_typed_list
 
 __all__ = ["read_json_list"]
 
-CHUNK = 1 << 18  # characters read at once; larger pieces parse more slowly, for they leave the cache
+Entry = TypeVar("Entry")
+
+CHUNK = 1 << 18  # bytes read at once; larger pieces are no faster and need more memory
 SPACE = re.compile(r"\s*")
+BEHIND_AN_ENTRY = re.compile(rb"\s*(,\s*\{|\]\s*\Z)")
 
 
 def read_json_list(
-    path: str, error: type[Exception], progress: bool | None = None, chunk: int = CHUNK
-) -> Iterator[list]:
+    path: str, kind: type[Entry], error: type[Exception], progress: bool | None = None, chunk: int = CHUNK
+) -> Iterator[list[Entry]]:
     """Read a file holding one JSON list of objects, piece by piece.
 
     Args:
         path: the file, UTF-8.
-        error: exception class raised for a file that is cut off, malformed or no list.
+        kind: type of the objects, a ``msgspec.Struct`` or ``dict``.
+        error: exception class raised for a file that is cut off, malformed or no list, and for an object that is
+            not of the type; file, entry, field and value are named.
         progress: True shows a bar, False none, None only on a terminal.
-        chunk: characters to read at once.
+        chunk: bytes to read at once.
 
     Yields:
-        Lists of consecutive entries; together they are ``json.load``'s list.
+        Lists of consecutive entries, each a ``kind``; together they are the file's list.
     """
     hidden = None if progress is None else not progress
     bar = tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="reading results", disable=hidden)
+    decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
     # the text at hand always starts with what precedes an entry: "[" before the first, "," before any other
-    text, separator, count = "", "[", 0
-    with bar, open(path, encoding="utf-8") as file:
+    text, separator, count = b"", b"[", 0
+    with bar, open(path, "rb") as file:
         while True:
             # steps grow with the text, so that the work stays linear where an entry is longer than a chunk
-            more = _read(file, max(chunk, len(text)), path, error)
+            more = file.read(max(chunk, len(text)))
             text = (text + more).lstrip()
-            if text[:1] not in ("", separator):
+            if text[:1] not in (b"", separator):
                 break
-            entries, text = _take(text)
+            cut = _behind_last_entry(text)
+            piece = b"[" + text[1:cut] + b"]"
+            try:
+                entries = decoder.decode(piece)
+            except msgspec.DecodeError:  # an entry of another type, or malformed in msgspec's strict view
+                entries = as_typed_list(_plain(piece, path, error), kind, f"{path}: entry", error, count)
             if entries:
                 yield entries
-                separator, count = ",", count + len(entries)
+                text, separator, count = text[cut:], b",", count + len(entries)
             bar.update(len(more))
             if not more:
                 break
-        text = (text + _read(file, -1, path, error)).strip()
-    if text != "]" and not (separator == "[" and re.fullmatch(r"\[\s*\]", text)):
-        raise error(f"{path}: {_what_is_wrong(text, separator, count)}")
+        if text[:1] == b"]":
+            text += file.read()
+    text = text.strip()
+    if text != b"]" and not (separator == b"[" and re.fullmatch(rb"\[\s*\]", text)):
+        raise error(f"{path}: {_what_is_wrong(_decoded(text, path, error), separator.decode(), count)}")
 
 
-def _read(file, size: int, path: str, error: type[Exception]) -> str:
+def _behind_last_entry(text: bytes) -> int:
+    """Where to cut whole entries off: behind the last brace that the next entry or the end of the list follows.
+
+    Where entries hold lists of objects, that brace may lie inside an unfinished entry; then the piece does not parse,
+    and the caller reads on.
+    """
+    place = text.rfind(b"}")
+    while place >= 0 and not BEHIND_AN_ENTRY.match(text, place + 1):
+        place = text.rfind(b"}", 0, place)
+    return place + 1
+
+
+def _plain(piece: bytes, path: str, error: type[Exception]) -> list[Any]:
+    """A list as the json module reads it, which knows NaN and Infinity too; empty where it is malformed."""
     try:
-        return file.read(size)
+        return json.loads(_decoded(piece, path, error))
+    except json.JSONDecodeError:
+        return []
+
+
+def _decoded(text: bytes, path: str, error: type[Exception]) -> str:
+    try:
+        return text.decode()
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not a UTF-8 text file ({problem})") from None
-
-
-def _take(text: str) -> tuple:
-    """Whole entries from the front of the text, and the text behind them.
-
-    Cutting behind the last closing brace either gives whole entries or, when the brace lies inside an
-    unfinished one, text that does not parse; then nothing is taken and the caller reads on.
-    """
-    cut = text.rfind("}") + 1
-    collecting = gc.isenabled()
-    gc.disable()  # it would search every few hundred new objects for cycles, which JSON cannot have
-    try:
-        return json.loads(f"[{text[1:cut]}]"), text[cut:]
-    except json.JSONDecodeError:
-        return [], text
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _what_is_wrong(text: str, separator: str, count: int) -> str:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .entries import EntryList
+from effowt_d2.utils.typed import as_typed_list
+
+from .entries import NO_VIDEO, ResultEntry, box_column, column
 from .ground_truth import Frames
 from .json_stream import read_json_list
 
 __all__ = ["Results", "ResultsError", "check_results", "load_results"]
 
-NO_VIDEO = np.iinfo(np.int64).min  # stands for a missing video_id
 SLICE = 1 << 18  # entries of a list turned into arrays at once
 
 
@@ -68,10 +69,13 @@ def load_results(
         return _from_arrays(source)
     if isinstance(source, (str, os.PathLike)):
         file = os.fspath(source)
-        return _from_pieces(read_json_list(file, ResultsError, progress), file)
+        return _from_pieces(read_json_list(file, ResultEntry, ResultsError, progress), file)
     if not isinstance(source, (list, tuple)):
         raise ResultsError(f"results: expected a path, a list or a dict of arrays, got {type(source)}")
-    pieces = (source[start : start + SLICE] for start in range(0, len(source), SLICE))
+    pieces = (
+        as_typed_list(source[start : start + SLICE], ResultEntry, "results: entry", ResultsError, start)
+        for start in range(0, len(source), SLICE)
+    )
     return _from_pieces(pieces, "results")
 
 
@@ -111,19 +115,14 @@ def _require(results: Results, good: np.ndarray, field: str, rule: str) -> None:
         results.fail(index, f"'{field}' {getattr(results, field)[index].tolist()} {rule}")
 
 
-def _from_pieces(pieces: Iterable[list], file: str) -> Results:
-    columns = {field.name: [] for field in fields(Results) if field.name != "file"}
-    start = 0
+def _from_pieces(pieces: Iterable[Sequence[ResultEntry]], file: str) -> Results:
+    columns: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Results) if field.name != "file"}
     for piece in pieces:
-        entries = EntryList(piece, file, ResultsError, start=start)
-        columns["image_id"].append(entries.integers("image_id"))
-        columns["bbox"].append(entries.boxes())
-        columns["score"].append(entries.numbers("score"))
-        columns["track_id"].append(entries.integers("track_id"))
-        columns["video_id"].append(entries.integers("video_id", default=int(NO_VIDEO)))
-        entries.integers("category_id")  # not used, but TrackEval cannot read a file without it
-        start += len(piece)
-    if not start:
+        for name in ("image_id", "track_id", "video_id"):
+            columns[name].append(column(piece, name))
+        columns["score"].append(column(piece, "score", np.float64))
+        columns["bbox"].append(box_column(piece))
+    if not columns["score"]:
         return _empty(file)
     # one column at a time, so that only one exists twice
     return Results(file, **{name: np.concatenate(_drain(columns, name)) for name in list(columns)})
@@ -146,11 +145,11 @@ def _from_arrays(source: Mapping[str, np.ndarray]) -> Results:
     columns = {name: np.asarray(source[name]) for name in names if name in source}
     count = len(columns["image_id"])
     columns.setdefault("video_id", np.full(count, NO_VIDEO))
-    for name, column in columns.items():
+    for name, values in columns.items():
         shape = (count, 4) if name == "bbox" else (count,)
-        if column.shape != shape:
-            raise ResultsError(f"results: '{name}' has the shape {column.shape}, expected {shape}")
-        columns[name] = _as_column(name, column)
+        if values.shape != shape:
+            raise ResultsError(f"results: '{name}' has the shape {values.shape}, expected {shape}")
+        columns[name] = _as_column(name, values)
     return Results("results", **columns)
 
 

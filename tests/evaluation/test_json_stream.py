@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from effowt_d2.evaluation.json_stream import read_json_list
 
@@ -28,7 +29,7 @@ VALUES = st.recursive(
 def test_equals_json_load(tmp_path, entries, chunk, indent):
     path = tmp_path / "list.json"
     path.write_text(json.dumps(entries, indent=indent, ensure_ascii=False), encoding="utf-8")
-    pieces = list(read_json_list(str(path), ValueError, chunk=chunk))
+    pieces = list(read_json_list(str(path), dict, ValueError, chunk=chunk))
     assert [entry for piece in pieces for entry in piece] == entries
 
 
@@ -39,12 +40,37 @@ def test_every_cut_off_file_is_an_error(tmp_path, cut, chunk):
     text = json.dumps([{"image_id": i, "bbox": [1, 2, 3, 4]} for i in range(4)]) + "\n"
     assert len(text) > 120
     path.write_text(text[: -1 - cut])
-    with pytest.raises(KeyError, match="list.json"):
-        list(read_json_list(str(path), KeyError, chunk=chunk))
+    with pytest.raises(KeyError) as error:
+        list(read_json_list(str(path), dict, KeyError, chunk=chunk))
+    assert str(path) in str(error.value)
+
+
+class Numbered(Struct):
+    id: int
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bad=st.integers(0, 9), value=st.sampled_from(["7", 7.5, None, float("nan")]), chunk=st.integers(1, 90))
+def test_an_entry_of_another_type_is_named_wherever_pieces_end(tmp_path, bad, value, chunk):
+    path = tmp_path / "list.json"
+    parts = [{"name": "} , {"}, {"name": "]"}]
+    entries = [{"parts": parts, "id": value if number == bad else number} for number in range(10)]
+    path.write_text(json.dumps(entries))
+    with pytest.raises(KeyError) as error:
+        list(read_json_list(str(path), Numbered, KeyError, chunk=chunk))
+    assert all(text in error.value.args[0] for text in (f"{path}: entry {bad}: ", "'id'", repr(value)))
 
 
 def test_pieces_are_small(tmp_path):
     path = tmp_path / "list.json"
     path.write_text(json.dumps([{"id": i} for i in range(1000)]))
-    sizes = [len(piece) for piece in read_json_list(str(path), ValueError, chunk=1000)]
+    sizes = [len(piece) for piece in read_json_list(str(path), Numbered, ValueError, chunk=1000)]
     assert sum(sizes) == 1000 and max(sizes) < 120
+
+
+def test_pieces_are_small_where_entries_hold_objects(tmp_path):
+    path = tmp_path / "list.json"
+    masks = [{"segmentation": {"size": [9, 9], "counts": "a" * 40}, "id": i} for i in range(1000)]
+    path.write_text(json.dumps(masks))
+    sizes = [len(piece) for piece in read_json_list(str(path), Numbered, ValueError, chunk=1000)]
+    assert sum(sizes) == 1000 and max(sizes) < 20
