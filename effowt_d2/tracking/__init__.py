@@ -1,6 +1,7 @@
-"""Association of detections into tracks. Knows tensors, not Detectron2."""
+"""Association of detections into tracks. Knows tensors, neither Detectron2 nor config keys."""
 
-from .presets import PRESETS
-from .tracker import Tracker, build_tracker
+from .checks import SettingError
+from .presets import PRESETS, get_preset
+from .tracker import Tracker
 
-__all__ = ["PRESETS", "Tracker", "build_tracker"]
+__all__ = ["PRESETS", "SettingError", "Tracker", "get_preset"]

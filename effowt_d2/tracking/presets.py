@@ -3,27 +3,14 @@
 Every preset gives every setting, so choosing one never leaves a value to chance.
 """
 
+import inspect
+
+from .tracker import Tracker
+
 __all__ = ["PRESETS", "get_preset"]
 
 # QDTrack and OVTrack on TAO, at about one frame a second: everything found may start a track
-_TAO = dict(
-    init_score=1e-4,
-    keep_score=1e-4,
-    match_score=0.5,
-    memory_frames=10,
-    memory_seconds=None,
-    momentum=0.8,
-    history=1,
-    backdrop_frames=0,
-    distractor_score=0.5,
-    distractor_iou=0.3,
-    max_overlap=1.0,
-    appearance="bisoftmax_cosine",
-    cosine_floor=-1.0,
-    assignment="greedy",
-    iou_weight=0.0,
-    motion="none",
-)
+_TAO = {name: parameter.default for name, parameter in inspect.signature(Tracker).parameters.items()}
 
 PRESETS: dict[str, dict] = {
     "tao": _TAO,

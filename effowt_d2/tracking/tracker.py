@@ -11,10 +11,9 @@ from . import checks
 from .assignment import ASSIGNMENTS
 from .memory import Memory
 from .motion import MOTIONS
-from .presets import get_preset
 from .similarity import APPEARANCES, appearance, pairwise_iou
 
-__all__ = ["Tracker", "build_tracker"]
+__all__ = ["Tracker"]
 
 
 class Tracker:
@@ -28,7 +27,7 @@ class Tracker:
         keep_score: detections at or below this score are dropped.
         match_score: a detection continues a track above this similarity.
         memory_frames: a track unseen for more frames than this is forgotten.
-        memory_seconds: the same in seconds, in place of ``memory_frames``; :meth:`reset` must tell the frame rate.
+        memory_seconds: the same in seconds, in place of ``memory_frames``; :meth:`reset` needs the frame rate then.
         momentum: weight of the new embedding in a track's embedding, at least 0.01.
         backdrop_frames: unassigned detections compete with the tracks for this many frames; 0: never.
         distractor_score: detections scored below this leave if they overlap a better one.
@@ -41,29 +40,31 @@ class Tracker:
         history: past embeddings a track is matched by; 1: the newest only.
         max_overlap: overlap above which detections of any score leave for a better one; 1: none does.
 
+    The defaults are the preset ``"tao"``.
+
     Raises:
-        ValueError: a setting is out of its range; the message names it.
+        SettingError: a setting is out of its range.
     """
 
     def __init__(
         self,
         *,
-        init_score: float,
-        keep_score: float,
-        match_score: float,
-        memory_frames: int,
-        momentum: float,
-        backdrop_frames: int,
-        distractor_score: float,
-        distractor_iou: float,
-        cosine_floor: float,
-        assignment: str,
-        iou_weight: float,
-        motion: str,
-        appearance: str = "bisoftmax_cosine",
-        history: int = 1,
-        max_overlap: float = 1.0,
+        init_score: float = 1e-4,
+        keep_score: float = 1e-4,
+        match_score: float = 0.5,
+        memory_frames: int = 10,
         memory_seconds: float | None = None,
+        momentum: float = 0.8,
+        history: int = 1,
+        backdrop_frames: int = 0,
+        distractor_score: float = 0.5,
+        distractor_iou: float = 0.3,
+        max_overlap: float = 1.0,
+        appearance: str = "bisoftmax_cosine",
+        cosine_floor: float = -1.0,
+        assignment: str = "greedy",
+        iou_weight: float = 0.0,
+        motion: str = "none",
     ) -> None:
         self.init_score = checks.check_fraction("init_score", init_score)
         self.keep_score = checks.check_fraction("keep_score", keep_score)
@@ -83,28 +84,13 @@ class Tracker:
         self.motion = checks.check_choice("motion", motion, MOTIONS)
         self.appearance = checks.check_choice("appearance", appearance, APPEARANCES)
         if motion != "none" and self.iou_weight == 0:
-            raise ValueError(f"tracker setting motion {motion!r} acts through iou_weight, which is 0")
+            raise checks.SettingError("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
         # at 0 a track would keep the first embedding for ever
         momentum = checks.check_fraction("momentum", momentum, low=0.01)
         self._tracks = Memory(momentum=momentum, history=checks.check_count("history", history, 1))
         self._backdrops = Memory(momentum=momentum)
         self._next_id = 0
         self._last_frame: int | None = None
-
-    @classmethod
-    def from_config(cls, node) -> "Tracker":
-        """Build from ``cfg.TRACKER``: the preset's settings, with every key that is not None in their place.
-
-        Raises:
-            ValueError: unknown preset, bad value, or no preset and a key left None.
-        """
-        settings = get_preset(node.PRESET) if node.PRESET else {"memory_seconds": None}
-        keys = [key for key in node if key != "PRESET"]
-        settings.update({key.lower(): node[key] for key in keys if node[key] is not None})
-        missing = [key for key in keys if key.lower() not in settings]
-        if missing:
-            raise ValueError(f"TRACKER.PRESET is empty, so these keys need values: {', '.join(missing)}")
-        return cls(**settings)
 
     def __len__(self) -> int:
         """Tracks in memory."""
@@ -138,13 +124,14 @@ class Tracker:
 
         Raises:
             ValueError: shapes that do not fit, a value that is not finite, an inverted box, or a frame_index
-                that does not increase. The tracker is as before then. Or ``memory_seconds`` is set and
-                :meth:`reset` was not told the frame rate.
+                that does not increase. The tracker is as before then.
+            SettingError: ``memory_seconds`` is set and :meth:`reset` got no frame rate.
         """
         if self.memory_frames is None:
-            raise ValueError(
-                f"TRACKER.MEMORY_SECONDS is {self.memory_seconds:g}, but the frame rate of this video is not known: "
-                "its frames need a frame_rate (see docs/tracking.md), or set TRACKER.MEMORY_FRAMES instead"
+            raise checks.SettingError(
+                "memory_seconds",
+                f"is {self.memory_seconds:g}, but the frame rate of this video is not known: pass frame_rate "
+                "(see docs/tracking.md), or set memory_frames instead",
             )
         frame_index = checks.check_frame_index(frame_index, self._last_frame)
         # inference mode in here: memory filled under a caller's inference mode must stay writable outside it
@@ -208,8 +195,3 @@ class Tracker:
         if self.cosine_floor > -1:
             similarity = similarity.masked_fill(cosines <= self.cosine_floor, -torch.inf)
         return similarity.cpu().numpy()
-
-
-def build_tracker(node) -> Tracker:
-    """The tracker that ``cfg.TRACKER`` describes; see :meth:`Tracker.from_config`."""
-    return Tracker.from_config(node)

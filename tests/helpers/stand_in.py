@@ -14,8 +14,8 @@ from detectron2.utils.env import seed_all_rng
 from torch import Tensor, nn
 
 from effowt_d2.engine import OpenWorldTrainer
+from effowt_d2.modeling.meta_arch import build_tracker
 from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
-from effowt_d2.tracking import build_tracker
 from helpers.configs import plugin_config
 
 torch.set_num_threads(1)  # more than one only wait for each other at this size

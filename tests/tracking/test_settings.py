@@ -1,13 +1,17 @@
 """Presets, config keys, and the errors of settings and detections."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances
 from helpers.configs import plugin_config
 
-from effowt_d2.tracking import PRESETS, Tracker, build_tracker
+from effowt_d2.modeling.meta_arch import build_tracker
+from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
+from effowt_d2.tracking import PRESETS, SettingError, Tracker
 
 SETTINGS = [name for name in inspect.signature(Tracker.__init__).parameters if name != "self"]
 
@@ -80,7 +84,7 @@ def test_config_survives_a_dump_and_reload(cfg, tmp_path):
 
 def test_unknown_preset_names_the_known_ones(cfg):
     cfg.TRACKER.PRESET = "sort"
-    with pytest.raises(ValueError, match="'sort'.*tao, qdtrack, simowt, owtb"):
+    with pytest.raises(ValueError, match="TRACKER.PRESET.*'sort'.*tao, qdtrack, simowt, owtb"):
         build_tracker(cfg.TRACKER)
 
 
@@ -119,9 +123,15 @@ def test_no_preset_needs_every_key(cfg):
         ("motion", "constant_velocity"),  # without iou_weight it would do nothing
     ],
 )
-def test_a_bad_setting_is_named(name, value):
-    with pytest.raises(ValueError, match=name):
-        Tracker(**dict(PRESETS["tao"], **{name: value}))
+def test_a_bad_setting_is_named_and_so_is_its_key(cfg, name, value):
+    with pytest.raises(SettingError, match=name) as error:
+        Tracker(**{name: value})
+    assert error.value.name == name and repr(value) in str(error.value)
+    again = pickle.loads(pickle.dumps(error.value))
+    assert (again.name, str(again)) == (name, str(error.value))
+    cfg.TRACKER[name.upper()] = value
+    with pytest.raises(ValueError, match=f"TRACKER.{name.upper()}"):
+        build_tracker(cfg.TRACKER)
 
 
 def detections():
@@ -179,11 +189,22 @@ def test_seconds_of_memory_need_a_rate_and_frames_of_memory_do_not():
     tracker = Tracker(**dict(PRESETS["tao"], memory_seconds=2.5))
     for reset in (lambda: None, tracker.reset, lambda: (tracker.reset(30), tracker.reset())):
         reset()
-        with pytest.raises(ValueError, match="MEMORY_SECONDS is 2.5, but the frame rate of this video is not known"):
+        with pytest.raises(SettingError, match=r"2\.5.*frame_rate") as error:
             tracker.update(*detections(), 0)
+        assert error.value.name == "memory_seconds"
     plain = Tracker(**PRESETS["tao"])
     plain.reset(30)
     assert plain.memory_frames == 10
+
+
+def test_a_model_names_the_key_of_seconds_without_a_rate(cfg):
+    cfg.TRACKER.MEMORY_SECONDS = 2.5
+    boxes, scores, embeddings = detections()
+    found = Instances((32, 32), pred_boxes=Boxes(boxes), scores=scores, embeddings=embeddings)
+    memory = VideoMemory(build_tracker(cfg.TRACKER))
+    with pytest.raises(ValueError, match=r"TRACKER\.MEMORY_SECONDS.*2\.5"):
+        memory.associate(found, "clip", 0)
+    assert memory.associate(found, "clip", 0, frame_rate=10.0).tolist() == [0, 1]
 
 
 def test_frame_index_must_be_an_integer():

@@ -9,8 +9,9 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from effowt_d2.modeling.roi_heads import ReIDHead, ReIDLoss, ReIDPair, ReIDSampler
-from effowt_d2.tracking import Tracker, build_tracker
+from effowt_d2.tracking import Tracker
 
+from .tracker_config import build_tracker
 from .video_memory import VideoMemory
 
 __all__ = ["OpenWorldTracker"]

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from effowt_d2.tracking import Tracker
 
+from .tracker_config import naming_the_key
+
 __all__ = ["VideoMemory"]
 
 
@@ -40,12 +42,15 @@ class VideoMemory:
 
         Returns:
             (N,) int64, -1 for detections that carry none.
+
+        Raises:
+            ValueError: ``TRACKER.MEMORY_SECONDS`` is set and ``frame_rate`` is None.
         """
         video, frame = self._last_frame or (None, None)
         if self._last_frame is None or video != video_id or frame_index <= frame:
             self.tracker.reset(frame_rate)
         # similarities are compared with thresholds and each other: in full precision, whatever the model runs in
-        with torch.autocast(instances.scores.device.type, enabled=False):
+        with torch.autocast(instances.scores.device.type, enabled=False), naming_the_key():
             ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
         self._last_frame = (video_id, frame_index)
         return ids
