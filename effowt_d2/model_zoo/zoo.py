@@ -7,6 +7,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 
 from effowt_d2.assets.paths import CONFIGS, PREFIX
+from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.config import add_effowt_config
 
 __all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
@@ -78,10 +79,6 @@ def get(name: str, trained: bool = False, device: str | None = None) -> torch.nn
     Raises:
         KeyError: there is no such config, or no trained checkpoint of it.
     """
-    # the model's code needs model_zoo.paths, so it can only be imported when it is used
-    import effowt_d2.modeling  # noqa: F401  (registers)
-    from effowt_d2.checkpoint import EffOWTCheckpointer
-
     cfg = get_config(name, trained)
     if device is None and not torch.cuda.is_available():
         device = "cpu"

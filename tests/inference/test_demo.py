@@ -340,7 +340,7 @@ def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path,
     monkeypatch.setattr(BlobTracker, "on_frame", {5: run_out_of_memory})
     assert run(config_file, "--input", folder, "--results", tmp_path / "r.json") == 2
     printed = capsys.readouterr()
-    assert "demo.py: error: CUDA out of memory" in printed.err and "r.json (5 frames)" in printed.out
+    assert "error: CUDA out of memory" in printed.err and "r.json (5 frames)" in printed.out
     assert {result["image_id"] for result in json.loads((tmp_path / "r.json").read_text())} == set(range(5))
 
 

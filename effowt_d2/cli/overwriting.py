@@ -1,4 +1,4 @@
-"""What demo.py reads is not written over."""
+"""Files that a run reads are not overwritten."""
 
 import argparse
 import glob

@@ -1,0 +1,83 @@
+"""The options of ``effowt-track``."""
+
+import argparse
+
+from effowt_d2.modeling.tower.precision import PRECISIONS
+from effowt_d2.visualization import LABEL_FIELDS
+
+__all__ = ["make_parser", "parse_args"]
+
+DESCRIPTION = """Track every object in a video of yours.
+
+    %(prog)s --config-file quick/shapes_ow_effowt.yaml --input VIDEO --output tracked.mp4 \\
+        --results tracks.json --report report.html
+
+CONFIG is a file or a name of the model zoo; a name brings its trained weights.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; its ``prog`` is the name of the script that runs."""
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_files(parser.add_argument)
+    _add_frames(parser.add_argument)
+    _add_drawing(parser.add_argument)
+    _add_model(parser.add_argument)
+    return parser
+
+
+def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The arguments, or a usage error where they ask for nothing or contradict each other."""
+    args = parser.parse_args(argv)
+    if not (args.output or args.results or args.report):
+        parser.error("nothing to do: give --output, --results, --report, or several of them")
+    if args.gt and not args.report:
+        parser.error("--gt is compared with in the report: give --report too")
+    return args
+
+
+def _add_files(add) -> None:
+    add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
+    add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
+    add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, or camera number")
+    add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
+    add(
+        "--results",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times",
+    )
+    add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
+    add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
+    add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")
+
+
+def _add_frames(add) -> None:
+    add("--stride", type=int, default=1, help="use every STRIDE-th frame")
+    add("--start", type=float, default=0.0, metavar="SECONDS", help="time of the first frame")
+    add("--end", type=float, metavar="SECONDS", help="time of the last frame")
+    add("--fps", type=float, help="frames per second of images (30)")
+
+
+def _add_drawing(add) -> None:
+    add("--score-threshold", type=float, default=0.3, help="lowest score of a box that is kept (0.3)")
+    add("--labels", type=_fields, default=LABEL_FIELDS, metavar="id,name,score", help="text beside a box")
+    add("--no-labels", dest="labels", action="store_const", const=(), help="no text beside a box")
+    add("--trails", type=float, default=0.0, metavar="SECONDS", help="draw the path of each track this far back")
+
+
+def _add_model(add) -> None:
+    add("--max-side", type=int, metavar="PIXELS", help="longest side inside the model: smaller is faster")
+    memory = "how long a lost track is remembered (default: the config's value, or 1)"
+    add("--memory", type=float, metavar="SECONDS", help=memory)
+    add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
+    add("--precision", choices=PRECISIONS, help="dtype of the model (TEST.PRECISION of the config)")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+
+
+def _fields(text: str) -> tuple[str, ...]:
+    fields = tuple(text.split(","))
+    if not set(fields) <= set(LABEL_FIELDS):
+        raise argparse.ArgumentTypeError(f"{text!r}: labels are made of {', '.join(LABEL_FIELDS)}")
+    return fields

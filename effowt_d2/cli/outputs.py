@@ -1,0 +1,75 @@
+"""What a run of ``effowt-track`` writes."""
+
+import argparse
+from contextlib import ExitStack
+from typing import TypeVar
+
+from effowt_d2.inference.time_split import TimeSplit
+from effowt_d2.report import ReportWriter
+from effowt_d2.video import FrameReader, FrameTracks, open_results, open_writer
+from effowt_d2.visualization import Trails, draw_tracks
+
+__all__ = ["Outputs"]
+
+Writer = TypeVar("Writer")
+
+
+class Outputs:
+    """Everything a run writes. Opening them rejects unknown file extensions and unwritable folders before the
+    model is built.
+
+    Args:
+        args: the command line.
+        frames: what is tracked.
+        stack: closes them.
+    """
+
+    def __init__(self, args: argparse.Namespace, frames: FrameReader, stack: ExitStack) -> None:
+        self._stack, self._finished = stack, []
+        self.trails = Trails(args.trails) if args.trails else None
+        self.labels = args.labels
+        settings = {name: value for name, value in vars(args).items() if value not in (None, [], ())}
+        self.results = [self._keep(open_results(file)) for file in args.results]
+        self.report = self.video = None
+        if args.report:
+            self.report = self._keep(ReportWriter(args.report, fps=frames.rate, settings=settings, gt=args.gt))
+        if args.output:
+            self.video = self._keep(open_writer(args.output, frames.rate))
+
+    def _keep(self, writer: Writer) -> Writer:
+        self._stack.callback(self._finish, writer)
+        return writer
+
+    def _finish(self, writer: Writer) -> None:
+        writer.close()
+        # not reached where closing fails: then what has the name is an older file
+        self._finished.append(writer)
+
+    def write(self, tracks: FrameTracks, times: TimeSplit) -> None:
+        """Write a frame everywhere; it is drawn on, last of all."""
+        with times.stage("writing"):
+            for writer in self.results:
+                writer.write(tracks)
+        if self.report:
+            with times.stage("report"):
+                self.report.write(tracks)
+        if self.video:
+            with times.stage("drawing"):
+                paths = self.trails.update(tracks.ids, tracks.boxes, tracks.time) if self.trails else None
+                names = _names_with_confidence(tracks)
+                draw_tracks(tracks.image, tracks.boxes, tracks.ids, tracks.scores, names, paths, self.labels)
+            with times.stage("writing"):
+                self.video.write(tracks.image, tracks.index)
+
+    def list_files(self) -> None:
+        """Print what this run finished."""
+        kinds = [("output", [self.video]), ("results", self.results), ("report", [self.report])]
+        for kind, writer in ((kind, writer) for kind, writers in kinds for writer in writers):
+            if writer in self._finished and writer.frames:
+                print(f"{kind}: {writer.path} ({writer.frames} frames)")
+
+
+def _names_with_confidence(tracks: FrameTracks) -> list[str] | None:
+    if tracks.names is None:
+        return None
+    return [f"{name} ({score:.0%})" if name else "" for name, score in zip(tracks.names, tracks.name_scores)]

@@ -1,0 +1,97 @@
+"""``effowt-track``: track every object in a video and write what was asked for."""
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack
+
+from tqdm import tqdm
+
+from effowt_d2.inference.stop_signal import StopSignal
+from effowt_d2.inference.tracking_config import make_tracking_config
+from effowt_d2.inference.video_predictor import check_weights
+from effowt_d2.inference.video_tracker import VideoTracker
+from effowt_d2.naming import read_vocabulary
+from effowt_d2.video import FrameReader, open_frames
+
+from .arguments import make_parser, parse_args
+from .outputs import Outputs
+from .overwriting import refuse_overwriting
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0; 2 after an error, which is printed; 130 where Ctrl-C ended the run early.
+    """
+    # damaged frames are counted by the reader; FFmpeg's own messages about them would tear the progress bar
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
+    parser = make_parser()
+    args = parse_args(parser, argv)
+    outputs = None
+    try:
+        arguments = make_tracker_arguments(args, parser.prog)
+        refuse_overwriting(args)
+        frames = open_frames(args.input, stride=args.stride, start=args.start, end=args.end, fps=args.fps)
+        with frames, ExitStack() as stack:
+            outputs = Outputs(args, frames, stack)
+            tracker = VideoTracker(**arguments)
+            stop = stack.enter_context(StopSignal())
+            done = run(tracker, frames, outputs, stop)
+        if not done:
+            raise ValueError(f"{frames.name}: none of the chosen frames could be read")
+    # RuntimeError: what torch raises, such as a GPU out of memory
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"{parser.prog}: error: {message}", file=sys.stderr)
+        if outputs:
+            outputs.list_files()
+        return 2
+    if stop:
+        print("stopped before the end: the files hold the frames up to there")
+    outputs.list_files()
+    return 130 if stop else 0
+
+
+def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
+    """The arguments of VideoTracker; all are checked here, before files are made and the model is built."""
+    choice = {name: getattr(args, name) for name in ("weights", "device", "precision", "max_side", "memory", "opts")}
+    cfg = make_tracking_config(args.config_file, **choice)
+    check_weights(cfg)
+    words = read_vocabulary(args.vocabulary) if args.vocabulary else None
+    if args.output and "name" in args.labels:
+        _warn_of_letters(words or [], prog)
+    return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words)
+
+
+def _warn_of_letters(words: list[str], prog: str) -> None:
+    strange = [word for word in words if not word.isascii()]
+    if strange:
+        hint = "what is drawn has a ? for each letter that is not ASCII; results and report have the word"
+        print(f"{prog}: warning: {strange[0]!r} ({len(strange)} such words): {hint}", file=sys.stderr)
+
+
+def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: StopSignal) -> int:
+    """Track through the frames, write what was asked for, and return the number of frames done."""
+    done, seen, begin = 0, set(), time.perf_counter()
+    with tqdm(total=frames.length, unit="frame", desc="tracking", dynamic_ncols=True) as bar:
+        for tracks in tracker.track(frames):
+            seen.update(tracks.ids.tolist())
+            outputs.write(tracks, tracker.times)
+            done += 1
+            bar.set_postfix(boxes=len(tracks.ids), skipped=frames.skipped, refresh=False)
+            bar.update()
+            if stop:
+                break
+    spent = max(time.perf_counter() - begin, 1e-9)
+    speed = f"{done / spent:.1f} frames per second"
+    print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
+    print(f"time: {tracker.times.describe(spent)}")
+    return done
