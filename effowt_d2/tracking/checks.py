@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -55,9 +56,9 @@ def check_duration(name: str, value: float) -> float:
     return float(value)
 
 
-def check_choice(name: str, value: str, choices) -> str:
+def check_choice(name: str, value: str, choices: Collection[str]) -> str:
     """Return ``value`` if it is one of ``choices``, or raise SettingError listing them."""
-    if value not in tuple(choices):
+    if value not in choices:
         raise SettingError(name, f"must be one of {', '.join(choices)}, got {value!r}")
     return value
 

@@ -35,10 +35,10 @@ class Memory:
         self.ids = np.empty(0, dtype=np.int64)
         self.last_frame = np.empty(0, dtype=np.int64)
         self.times_seen = np.empty(0, dtype=np.int64)
-        # (M, H, E), newest last; None until the first entry tells E and the device
-        self._states: Tensor | None = None
-        self._boxes: Tensor | None = None  # (M, 4)
-        self._velocities: Tensor | None = None  # (M, 2)
+        # newest last; E is 0 and the device the host until the first entry comes
+        self._states = torch.empty(0, self.history, 0)  # (M, H, E)
+        self._boxes = torch.empty(0, 4)  # (M, 4)
+        self._velocities = torch.empty(0, 2)  # (M, 2)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,7 +46,7 @@ class Memory:
     @property
     def channels(self) -> int | None:
         """E, or None as long as nothing was ever remembered."""
-        return None if self._states is None else self._states.shape[2]
+        return self._states.shape[2] or None
 
     def forget(self, oldest_frame: int) -> None:
         """Drop every entry last seen before ``oldest_frame``."""
@@ -67,11 +67,10 @@ class Memory:
             return self._states[:, 0]
         # an entry seen fewer than H times uses the states it has: older places weigh nothing
         filled = np.minimum(self.times_seen, self.history)[:, None]
-        weights = np.arange(1, self.history + 1)[None, :] - self.history + filled
-        weights = weights.clip(min=0).astype(np.float32)
+        places = np.arange(1, self.history + 1)[None, :] - self.history + filled
+        weights = places.clip(min=0).astype(np.float32)
         weights /= weights.sum(axis=1, keepdims=True)
-        weights = torch.from_numpy(weights).to(self._states.device)
-        return torch.einsum("mh,mhe->me", weights, self._states)
+        return torch.einsum("mh,mhe->me", torch.from_numpy(weights).to(self._states.device), self._states)
 
     def boxes(self, frame_index: int, motion: str) -> Tensor:
         """The (M, 4) boxes expected in a frame: the last seen ones, moved if ``motion`` is not ``"none"``."""
@@ -113,18 +112,19 @@ class Memory:
         """
         if len(ids) == 0:
             return
+        first = len(self.ids) == 0
         self.ids = np.concatenate([self.ids, ids])
         self.last_frame = np.concatenate([self.last_frame, np.full(len(ids), frame_index)])
         self.times_seen = np.concatenate([self.times_seen, np.ones(len(ids), dtype=np.int64)])
         states = embeddings[:, None].repeat(1, self.history, 1)
         velocities = boxes.new_zeros(len(ids), 2)
-        if self._states is None:
+        if first:
             self._states, self._boxes, self._velocities = states, boxes.clone(), velocities
             return
         self._states = torch.cat([self._states, states])
         self._boxes = torch.cat([self._boxes, boxes])
         self._velocities = torch.cat([self._velocities, velocities])
 
-    def _elapsed(self, rows, frame_index: int) -> Tensor:
+    def _elapsed(self, rows: np.ndarray | slice, frame_index: int) -> Tensor:
         elapsed = (frame_index - self.last_frame[rows]).astype(np.float32)
         return torch.from_numpy(elapsed).to(self._boxes.device)

@@ -70,7 +70,7 @@ class Tracker:
         self.keep_score = checks.check_fraction("keep_score", keep_score)
         self.match_score = checks.check_fraction("match_score", match_score)
         self.memory_frames: int | None = checks.check_count("memory_frames", memory_frames, 1)
-        self.memory_seconds = memory_seconds
+        self.memory_seconds: float | None = None
         if memory_seconds is not None:
             self.memory_seconds = checks.check_duration("memory_seconds", memory_seconds)
             self.memory_frames = None
@@ -127,7 +127,8 @@ class Tracker:
                 that does not increase. The tracker is as before then.
             SettingError: ``memory_seconds`` is set and :meth:`reset` got no frame rate.
         """
-        if self.memory_frames is None:
+        memory_frames = self.memory_frames
+        if memory_frames is None:
             raise checks.SettingError(
                 "memory_seconds",
                 f"is {self.memory_seconds:g}, but the frame rate of this video is not known: pass frame_rate "
@@ -138,32 +139,33 @@ class Tracker:
         with torch.inference_mode():
             channels = self._tracks.channels or self._backdrops.channels
             checks.check_detections(boxes, scores, embeddings, channels)
+            self._tracks.forget(frame_index - memory_frames)
+            self._backdrops.forget(frame_index - self.backdrop_frames)
             ids = self._associate(boxes.float(), scores.float(), embeddings.float(), frame_index)
         self._last_frame = frame_index
         return torch.from_numpy(ids).to(boxes.device)
 
     def _associate(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> np.ndarray:
-        self._tracks.forget(frame_index - self.memory_frames)
-        self._backdrops.forget(frame_index - self.backdrop_frames)
         ids = np.full(len(boxes), -1, dtype=np.int64)
         candidates = self._candidates(boxes, scores)
         if len(candidates) == 0:
             return ids
         boxes, embeddings = boxes[candidates], embeddings[candidates]
-        candidates, scores = candidates.cpu().numpy(), scores[candidates].cpu().numpy()
+        sure = scores[candidates].cpu().numpy() > self.init_score
+        places = candidates.cpu().numpy()
 
         similarity = self._similarity(boxes, embeddings, frame_index)
         columns = ASSIGNMENTS[self.assignment](similarity, len(self._tracks), self.match_score)
         matched = columns >= 0
-        born = ~matched & (scores > self.init_score)
+        born = ~matched & sure
         rows = np.flatnonzero(matched)
-        ids[candidates[rows]] = self._tracks.ids[columns[rows]]
+        ids[places[rows]] = self._tracks.ids[columns[rows]]
         self._tracks.update(columns[rows], embeddings[rows], boxes[rows], frame_index)
 
         rows = np.flatnonzero(born)
         new_ids = np.arange(self._next_id, self._next_id + len(rows))
         self._next_id += len(rows)
-        ids[candidates[rows]] = new_ids
+        ids[places[rows]] = new_ids
         self._tracks.append(new_ids, embeddings[rows], boxes[rows], frame_index)
         if self.backdrop_frames:
             rows = np.flatnonzero(~matched & ~born)

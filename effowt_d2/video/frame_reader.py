@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ DEFAULT_FPS = 30.0
 _TIME_ERROR = 1e-3
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Frame:
     """A frame: its place in the source, the image (H, W, 3) BGR uint8, its name, and its time in seconds."""
 
     index: int
@@ -52,12 +53,12 @@ class FrameReader:
         error = min(_TIME_ERROR, 0.1 / fps)
         self._start, self._end = start - error, (math.inf if end is None else end) - error
         self._first: int | None = None
-        self.length = None
+        self.length: int | None = None
         if total is not None:
             stop = total if end is None else min(total, math.ceil(self._end * fps))
             self.length = len(range(math.ceil(max(0.0, self._start) * fps), stop, stride))
-        if self.length == 0:
-            raise ValueError(f"{name}: no frame from {start} s to {end} s, it lasts {total / fps:.2f} s")
+            if self.length == 0:
+                raise ValueError(f"{name}: no frame from {start} s to {end} s, it lasts {total / fps:.2f} s")
 
     @property
     def rate(self) -> float:
@@ -81,5 +82,5 @@ class FrameReader:
     def __enter__(self) -> "FrameReader":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -38,5 +38,5 @@ class FrameTracks:
         keep = self.scores >= score
         names = None if self.names is None else [name for name, kept in zip(self.names, keep) if kept]
         name_scores = None if self.name_scores is None else self.name_scores[keep]
-        kept = dict(boxes=self.boxes[keep], ids=self.ids[keep], scores=self.scores[keep])
-        return replace(self, names=names, name_scores=name_scores, **kept)
+        boxes, ids, scores = self.boxes[keep], self.ids[keep], self.scores[keep]
+        return replace(self, boxes=boxes, ids=ids, scores=scores, names=names, name_scores=name_scores)

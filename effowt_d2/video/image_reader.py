@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ class ImageReader(FrameReader):
         **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
     """
 
-    def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None, **choice) -> None:
+    def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None, **choice: Any) -> None:
         super().__init__(name=name, fps=fps or DEFAULT_FPS, total=len(paths), **choice)
         self._paths = paths
 
@@ -46,7 +47,7 @@ class ArrayReader(FrameReader):
     """Frames that a program makes or reads itself.
 
     Args:
-        arrays: (H, W, 3) BGR uint8 each.
+        arrays: (H, W, 3) BGR uint8 each; they are checked as they come.
         fps: frames per second; None: 30.
         **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
 
@@ -54,7 +55,7 @@ class ArrayReader(FrameReader):
         ValueError: while iterating, at an array of another shape or type.
     """
 
-    def __init__(self, arrays: Iterable[np.ndarray], *, fps: float | None, **choice) -> None:
+    def __init__(self, arrays: Iterable[Any], *, fps: float | None, **choice: Any) -> None:
         total = len(arrays) if isinstance(arrays, Sized) else None
         super().__init__(name="frames", fps=fps or DEFAULT_FPS, total=total, **choice)
         self._arrays = arrays
@@ -68,7 +69,7 @@ class ArrayReader(FrameReader):
                 yield Frame(index, _checked(image, index), f"{index:06d}", time)
 
 
-def _checked(image: np.ndarray, index: int) -> np.ndarray:
+def _checked(image: Any, index: int) -> np.ndarray:
     if not isinstance(image, np.ndarray):
         raise ValueError(f"frame {index} is a {type(image).__name__}, expected a (H, W, 3) BGR uint8 array")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -34,10 +35,14 @@ class VideoReader(FrameReader):
         ValueError: not a video, no frames, no such camera, or a bad choice.
     """
 
-    def __init__(self, source: Path | int, **choice) -> None:
+    def __init__(self, source: Path | int, **choice: Any) -> None:
         self._live = isinstance(source, int)
-        name = f"camera {source}" if self._live else str(source)
-        self._capture = _open_camera(source) if self._live else cv2.VideoCapture(str(source))
+        if isinstance(source, int):
+            name = self._stem = f"camera {source}"
+            self._capture = _open_camera(source)
+        else:
+            name, self._stem = str(source), source.stem
+            self._capture = cv2.VideoCapture(name)
         try:
             if not self._capture.isOpened():
                 raise ValueError(f"no {name}" if self._live else f"{name} can't be opened as a video")
@@ -50,7 +55,6 @@ class VideoReader(FrameReader):
         except ValueError:
             self._capture.release()
             raise
-        self._stem = name if self._live else source.stem
         self._origin = self._last_clock = self._time = 0.0
         self._used = False
 
@@ -59,7 +63,7 @@ class VideoReader(FrameReader):
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         # when the last frame is shown, where that is known better than the number of frames
         self._final = math.inf
-        if not self._live and not _is_counted(source):
+        if not isinstance(source, int) and not _is_counted(source):
             packets, first, last = _measure(source)
             # times are rounded: the nominal rate is better if it fits
             if packets > 1 and last > first and abs((last - first) * fps - (packets - 1)) > 0.5:
