@@ -1,17 +1,12 @@
-"""Configs, checkpoints and weights by name, in a checkout and in an installed wheel."""
+"""Configs, checkpoints and weights by name."""
 
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from helpers import ROOT
 
-from effowt_d2 import assets, model_zoo
+from effowt_d2 import model_zoo
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.model_zoo.zoo import CHECKPOINT_URLS
@@ -66,7 +61,7 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(KeyError, match="no zoo config 'EffOWT/gone.yaml'.*EffOWT/effowt_vit_b16.yaml"):
         model_zoo.get_config_file("EffOWT/gone.yaml")
     # neither the base nor a way out of the folder is a config
-    for name in ("EffOWT/Base-EffOWT.yaml", "../setup.cfg", "EffOWT/../EffOWT/effowt_vit_b16.yaml"):
+    for name in ("EffOWT/Base-EffOWT.yaml", "../pyproject.toml", "EffOWT/../EffOWT/effowt_vit_b16.yaml"):
         with pytest.raises(KeyError, match="no zoo config"):
             model_zoo.get_config_file(name)
 
@@ -90,29 +85,3 @@ def test_what_cannot_be_fetched_is_named():
     # nothing listens on this port of this machine
     with pytest.raises(OSError, match="http://127.0.0.1:9/a.pth could not be fetched"):
         EffOWTCheckpointer(torch.nn.Linear(1, 1)).load("http://127.0.0.1:9/a.pth")
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder with the package as a wheel installs it."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("effowt_d2", "configs"):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in filter(Path.is_file, ROOT.iterdir()):
-        shutil.copy(file, source)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", str(source / "wheels"), str(source)], check=True)
-    (wheel,) = (source / "wheels").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(source / "site")
-    return source / "site"
-
-
-def test_a_wheel_holds_the_zoo(installed):
-    packed = installed / "effowt_d2" / "assets"
-    for name in model_zoo.config_names():
-        assert (packed / "configs" / name).read_bytes() == Path(model_zoo.get_config_file(name)).read_bytes()
-    assert (packed / "configs" / "EffOWT" / "Base-EffOWT.yaml").is_file()
-    for folder in ("vlm", "checkpoints"):
-        shipped = {file.name for file in (Path(assets.__file__).parent / folder).glob("*.pt*")}
-        assert shipped and shipped == {file.name for file in (packed / folder).glob("*.pt*")}

@@ -4,12 +4,10 @@ import re
 import shutil
 import subprocess
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
 import setuptools  # noqa: F401  (it brings distutils)
-from helpers import ROOT
 from helpers.full_disk import no_file_above
 from helpers.made_runs import SIZE, Page, make_frame, three_tracks, write_report
 
@@ -148,16 +146,6 @@ def test_an_interrupted_run_leaves_the_page_of_what_was_finished(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text().count('class="frame"') == 5
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_wheel_holds_the_assets(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    from distutils.core import run_setup
-
-    files = run_setup("setup.py", stop_after="init").get_command_obj("build_py")
-    files.ensure_finalized()
-    packed = {name for package, _, _, names in files.data_files if package == "effowt_d2.report" for name in names}
-    assert {Path(name).name for name in packed} == {path.name for path in ASSETS.iterdir()} >= {*SCRIPTS, "page.css"}
 
 
 def test_the_page_of_a_full_disk_has_fewer_frames_but_is_whole(tmp_path):
