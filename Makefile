@@ -1,5 +1,6 @@
 # make demo    set up .venv, train the quick model on ShapesOW, track, score, draw
 # make test    set up .venv, run the tests
+# make lint    ruff, mypy, codespell, import-linter
 # make slow    the slower checks
 # make browser the report in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
 # make bench   memory and time of the three strategies on the quick model's tower
@@ -18,11 +19,11 @@ BENCH ?= output/benchmark.json
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.effowt_d2_ready
 
-.PHONY: demo test slow browser bench experiments results setup clean
+.PHONY: demo lint test slow browser bench experiments results setup clean
 
 setup: $(READY)
 
-$(READY): requirements.txt setup.py tools/setup/setup.sh tools/setup/install_detectron2.py tools/setup/detectron2.txt
+$(READY): requirements.txt pyproject.toml setup.py tools/setup/setup.sh tools/setup/install_detectron2.py tools/setup/detectron2.txt
 	PYTHON=$(PYTHON) DETECTRON2=$(DETECTRON2) sh tools/setup/setup.sh $(VENV)
 	touch $@
 
@@ -31,6 +32,13 @@ demo: $(READY)
 
 test: $(READY)
 	$(RUN) -m pytest -q
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/codespell
+	$(VENV)/bin/lint-imports --no-logo
 
 slow: $(READY)
 	$(RUN) -m pytest -q -m slow
