@@ -10,6 +10,7 @@ from helpers import small_shapes
 
 from effowt_d2 import model_zoo
 from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.cli.track import main
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.evaluation import evaluate_tao_ow, evaluate_with_trackeval
 
@@ -97,14 +98,13 @@ def test_the_checkpoint_holds_what_was_trained_and_gives_equal_outputs(trained):
 
 def test_a_folder_of_frames_is_tracked(trained, datasets, tmp_path):
     cfg, *_ = trained
-    import demo
 
     (tmp_path / "config.yaml").write_text(cfg.dump())
     frames = sorted((datasets / "small_val" / "frames").iterdir())[0]
     arguments = ["--config-file", tmp_path / "config.yaml", "--input", frames, "--output", tmp_path / "tracked.mp4",
                  "--results", tmp_path / "tracks.json", "--score-threshold", 0.1,
                  "--opts", "MODEL.WEIGHTS", Path(cfg.OUTPUT_DIR) / "model_final.pth"]  # fmt: skip
-    assert demo.main([str(a) for a in arguments]) == 0
+    assert main([str(a) for a in arguments]) == 0
     tracks = json.loads((tmp_path / "tracks.json").read_text())
     assert {t["image_id"] for t in tracks} == set(range(6)) and (tmp_path / "tracked.mp4").stat().st_size > 1000
 

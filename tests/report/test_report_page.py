@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-import setuptools  # noqa: F401  (it brings distutils)
 from helpers.full_disk import no_file_above
 from helpers.made_runs import SIZE, Page, make_frame, three_tracks, write_report
 

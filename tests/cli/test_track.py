@@ -1,4 +1,4 @@
-"""demo.py from the command line on, with a stand-in model that finds bright blobs for the real tracker."""
+"""effowt-track from its arguments on, with a stand-in model that finds bright blobs for the real tracker."""
 
 import csv
 import json
@@ -15,8 +15,8 @@ from helpers.made_mp4 import set_durations, turn_right
 from helpers.made_videos import make_video
 from helpers.stand_in import BlobTracker
 
-import demo
 from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.cli.track import main
 from effowt_d2.video import open_frames
 
 COLORS = ((255, 80, 80), (80, 255, 80), (80, 80, 255))
@@ -72,7 +72,7 @@ def video(tmp_path):
 
 
 def run(config_file, *arguments) -> int:
-    return demo.main(["--config-file", str(config_file), *map(str, arguments)])
+    return main(["--config-file", str(config_file), *map(str, arguments)])
 
 
 def count(path) -> int:
