@@ -1,7 +1,9 @@
 """demo.py from the command line on, with a stand-in model that finds bright blobs for the real tracker."""
 
 import csv
+import errno
 import json
+import os
 import signal
 
 import cv2
@@ -13,6 +15,7 @@ from helpers.configs import plugin_config
 from helpers.full_disk import no_file_above
 from helpers.made_mp4 import set_durations, turn_right
 from helpers.made_videos import make_video
+from helpers.messages import assert_says, lacks
 from helpers.stand_in import BlobTracker
 
 import demo
@@ -169,7 +172,7 @@ def test_ctrl_c_finishes_the_files(config_file, video, tmp_path, capsys, monkeyp
     assert count(tmp_path / "out.mp4") == 5
     results = json.loads((tmp_path / "r.json").read_text())
     assert {result["image_id"] for result in results} == {0, 1, 2, 3, 4}
-    assert "stopped before the end" in capsys.readouterr().out
+    assert_says(capsys.readouterr().out, "5 frames", "stopped")
 
 
 def test_unreadable_frames_are_skipped_and_told(config_file, folder, tmp_path, capsys):
@@ -177,46 +180,47 @@ def test_unreadable_frames_are_skipped_and_told(config_file, folder, tmp_path, c
     assert run(config_file, "--input", folder, "--output", tmp_path / "out.mp4") == 0
     assert count(tmp_path / "out.mp4") == 11
     output = capsys.readouterr().out
-    assert "11 frames, 3 tracks" in output and "1 unreadable frames skipped" in output
+    assert_says(output, "11 frames", "3 tracks", "1 unreadable")
 
 
-BAD = {
-    "no such file or folder": ("gone.mp4", "--results", "r.json"),
-    "can't be opened as a video": ("text.mp4", "--results", "r.json"),
-    "holds no images": ("empty", "--results", "r.json"),
-    "unknown ending '.gif'": ("frames", "--output", "out.gif"),
-    "unknown ending '.xml'": ("frames", "--results", "r.xml"),
-    "a part of this path is a file": ("frames", "--output", "text.mp4/out.mp4"),
-    "is also the input": ("frames", "--output", "frames"),
-    "stride must be at least 1": ("frames", "--results", "r.json", "--stride", "0"),
-    "longest side inside the model must be at least 1": ("frames", "--results", "r.json", "--max-side", "0"),
-    "NO.SUCH": ("frames", "--results", "r.json", "--opts", "NO.SUCH", "1"),
-    "odd length: ['MODEL.WEIGHTS']": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS"),
-    "MODEL.WEIGHTS is empty": ("frames", "--results", "r.json", "--opts", "MODEL.WEIGHTS", ""),
-    "above 0 seconds and finite, got nan": ("frames", "--results", "r.json", "--memory", "nan"),
-    "needs finite 0 <= start < end": ("frames", "--results", "r.json", "--end", "inf"),
-    "clip.json is also --gt": ("frames", "--report", "r.html", "--gt", "clip.json", "--results", "clip.json"),
-    "words.txt is also --vocabulary": ("frames", "--vocabulary", "words.txt", "--results", "./words.txt"),
-    "frames is also the folder of the input": ("frames/*.png", "--output", "frames"),
-    "linked is also the folder of the input": ("linked/0.png", "frames/1.png", "--output", "linked"),
-    "./frames is also the folder of the input": ("linked/0.png", "linked/1.png", "--output", "./frames"),
-    "holds frames already (000003.jpg)": ("frames", "--output", "old"),
-    "no camera 97": ("97", "--results", "r.json"),
-    "known: .cocovid.json, .json, .txt, .csv": ("frames", "--results", "r.json", "--results", "r.xml"),
-    "r.json is also --results": ("frames", "--results", "r.json", "--results", "./r.json"),
-    "device 'toaster'": ("frames", "--results", "r.json", "--device", "toaster"),
-    "device 'cuda:77' is not here": ("frames", "--results", "r.json", "--device", "cuda:77"),
-    "none.txt: no such file": ("frames", "--results", "r.json", "--vocabulary", "none.txt"),
-    "vocabulary text.mp4 is empty": ("frames", "--results", "r.json", "--vocabulary", "text.mp4"),
-    "report.pdf: unknown ending": ("frames", "--report", "report.pdf"),
-    "none.json": ("frames", "--report", "r.html", "--gt", "none.json"),
-    "length of trails must be above 0": ("frames", "--output", "o", "--trails", "-1"),
-    "score threshold must be in [0, 1]": ("frames", "--results", "r.json", "--score-threshold", "30"),
-}
+RESULTS = ("--results", "r.json")
+BAD = (
+    (("gone.mp4", *RESULTS), ["gone.mp4"]),
+    (("text.mp4", *RESULTS), ["text.mp4"]),
+    (("empty", *RESULTS), ["empty"]),
+    (("frames", "--output", "out.gif"), [".gif", ".mp4"]),
+    (("frames", "--results", "r.xml"), [".xml", ".json"]),
+    (("frames", "--output", "text.mp4/out.mp4"), ["text.mp4"]),
+    (("frames", "--output", "frames"), ["frames"]),
+    (("frames", *RESULTS, "--stride", "0"), ["stride", 0]),
+    (("frames", *RESULTS, "--max-side", "0"), [0]),
+    (("frames", *RESULTS, "--opts", "NO.SUCH", "1"), ["NO.SUCH"]),
+    (("frames", *RESULTS, "--opts", "MODEL.WEIGHTS"), ["MODEL.WEIGHTS"]),
+    (("frames", *RESULTS, "--opts", "MODEL.WEIGHTS", ""), ["MODEL.WEIGHTS"]),
+    (("frames", *RESULTS, "--memory", "nan"), ["nan"]),
+    (("frames", *RESULTS, "--end", "inf"), ["end", "inf"]),
+    (("frames", "--report", "r.html", "--gt", "clip.json", "--results", "clip.json"), ["clip.json", "--gt"]),
+    (("frames", "--vocabulary", "words.txt", "--results", "./words.txt"), ["words.txt", "--vocabulary"]),
+    (("frames/*.png", "--output", "frames"), ["frames"]),
+    (("linked/0.png", "frames/1.png", "--output", "linked"), ["linked"]),
+    (("linked/0.png", "linked/1.png", "--output", "./frames"), ["./frames"]),
+    (("frames", "--output", "old"), ["old", "000003.jpg"]),
+    (("97", *RESULTS), [97]),
+    (("frames", *RESULTS, "--results", "r.xml"), [".xml", ".cocovid.json", ".json", ".txt", ".csv"]),
+    (("frames", *RESULTS, "--results", "./r.json"), ["r.json", "--results"]),
+    (("frames", *RESULTS, "--device", "toaster"), ["toaster"]),
+    (("frames", *RESULTS, "--device", "cuda:77"), ["cuda:77"]),
+    (("frames", *RESULTS, "--vocabulary", "none.txt"), ["none.txt"]),
+    (("frames", *RESULTS, "--vocabulary", "text.mp4"), ["text.mp4"]),
+    (("frames", "--report", "report.pdf"), ["report.pdf"]),
+    (("frames", "--report", "r.html", "--gt", "none.json"), ["none.json"]),
+    (("frames", "--output", "o", "--trails", "-1"), ["trails", -1]),
+    (("frames", *RESULTS, "--score-threshold", "30"), [30]),
+)
 
 
-@pytest.mark.parametrize("message", BAD)
-def test_errors_come_before_the_model_is_built(config_file, folder, tmp_path, capsys, monkeypatch, message):
+@pytest.mark.parametrize("arguments, data", BAD, ids=lambda given: " ".join(map(str, given)))
+def test_errors_come_before_the_model_is_built(config_file, folder, tmp_path, capsys, monkeypatch, arguments, data):
     (tmp_path / "text.mp4").write_text("# not a video")
     (tmp_path / "clip.json").write_text("{}")
     (tmp_path / "words.txt").write_text("disc")
@@ -227,8 +231,8 @@ def test_errors_come_before_the_model_is_built(config_file, folder, tmp_path, ca
         (tmp_path / "linked" / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    assert run(config_file, "--input", *BAD[message]) == 2
-    assert message in capsys.readouterr().err
+    assert run(config_file, "--input", *arguments) == 2
+    assert_says(capsys.readouterr().err, *data)
     assert BlobTracker.built == 0
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -240,34 +244,33 @@ def test_the_files_of_the_model_are_not_written_over(config_file, folder, tmp_pa
     file.write_bytes(config_file.read_bytes() if option == "--config-file" else b"weights")
     before = file.read_bytes()
     assert run(config_file, "--input", folder, "--results", file, option, file) == 2
-    assert f"model.json is also {option}" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, file, option)
     assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "content, message",
+    "content, word",
     [
-        (b"just some words", "a config is a mapping of keys to values"),
-        (b"- a\n- b", "a config is a mapping of keys to values"),
-        (b"", "a config is a mapping of keys to values"),
-        (b"MODEL:\n  WEIGHTS: \xff\xfe", "can't decode byte 0xff"),
-        (b"MODEL: \x00", "special characters are not allowed"),
+        (b"just some words", "mapping"),
+        (b"- a\n- b", "mapping"),
+        (b"", "mapping"),
+        (b"MODEL:\n  WEIGHTS: \xff\xfe", "0xff"),
+        (b"MODEL: \x00", "special characters"),
     ],
 )
-def test_files_that_are_no_configs(folder, tmp_path, capsys, content, message):
+def test_files_that_are_no_configs(folder, tmp_path, capsys, content, word):
     file = tmp_path / "bad.yaml"
     file.write_bytes(content)
     assert run(file, "--input", folder, "--results", tmp_path / "r.json") == 2
-    error = capsys.readouterr().err
-    assert f"{file}: " in error and message in error
+    assert_says(capsys.readouterr().err, file, word)
 
 
 def test_missing_weights_and_config_are_told(config_file, folder, tmp_path, capsys):
     arguments = ["--input", folder, "--results", tmp_path / "r.json"]
     assert run(tmp_path / "gone.yaml", *arguments) == 2
-    assert "gone.yaml: no such file" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, tmp_path / "gone.yaml")
     assert run(config_file, *arguments, "--opts", "MODEL.WEIGHTS", tmp_path / "gone.pth") == 2
-    assert "gone.pth: no such file" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, tmp_path / "gone.pth")
     assert BlobTracker.built == 0
     assert not (tmp_path / "r.json").exists()
 
@@ -275,13 +278,13 @@ def test_missing_weights_and_config_are_told(config_file, folder, tmp_path, caps
 def test_nothing_to_write_is_a_usage_error(config_file, folder, capsys):
     with pytest.raises(SystemExit):
         run(config_file, "--input", folder)
-    assert "give --output, --results, --report, or several" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "--output", "--results", "--report")
     with pytest.raises(SystemExit):
         run(config_file, "--input", folder, "--results", "r.json", "--gt", "gt.json")
-    assert "give --report too" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "--report")
     with pytest.raises(SystemExit):
         run(config_file, "--input", folder, "--output", "o", "--labels", "id,size")
-    assert "'id,size': labels are made of id, name, score" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "id,size", "id, name, score")
 
 
 def test_all_outputs_of_a_run_at_once(config_file, video, tmp_path, capsys):
@@ -291,7 +294,7 @@ def test_all_outputs_of_a_run_at_once(config_file, video, tmp_path, capsys):
     assert run(config_file, "--input", video, *results, *outputs, "--no-labels") == 0
     printed = capsys.readouterr().out
     for file in (*files, tmp_path / "out.mp4", tmp_path / "r.html"):
-        assert file.stat().st_size and f"{file} (12 frames)" in printed
+        assert file.stat().st_size and not lacks(printed, f"{file} (12 frames)")
     shares = printed.split("time: ")[1].splitlines()[0].split(", ")
     assert {share.rsplit(" ", 1)[0] for share in shares} >= {"decoding", "scaling", "heads", "drawing", "writing"}
     assert 97 <= sum(int(share.rsplit(" ", 1)[1].rstrip("%")) for share in shares) <= 103
@@ -327,8 +330,8 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_done(config_file, folder, 
     done = {result["image_id"] for result in json.loads((tmp_path / "r.json").read_text())}
     assert 0 < len(done) < 12 and done == set(range(len(done)))
     printed = capsys.readouterr()
-    assert f"File too large: the file holds the {len(done)} frames before" in printed.err
-    assert f"r.json ({len(done)} frames)" in printed.out and f"r.csv ({len(done)} frames)" in printed.out
+    assert_says(printed.err, os.strerror(errno.EFBIG), f"{len(done)} frames")
+    assert_says(printed.out, f"r.json ({len(done)} frames)", f"r.csv ({len(done)} frames)")
     assert {path.name for path in tmp_path.iterdir()} == {"frames", "r.json", "r.csv"}
 
 
@@ -340,7 +343,8 @@ def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path,
     monkeypatch.setattr(BlobTracker, "on_frame", {5: run_out_of_memory})
     assert run(config_file, "--input", folder, "--results", tmp_path / "r.json") == 2
     printed = capsys.readouterr()
-    assert "demo.py: error: CUDA out of memory" in printed.err and "r.json (5 frames)" in printed.out
+    assert_says(printed.err, "demo.py", "CUDA out of memory")
+    assert_says(printed.out, "r.json (5 frames)")
     assert {result["image_id"] for result in json.loads((tmp_path / "r.json").read_text())} == set(range(5))
 
 
@@ -350,9 +354,11 @@ def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folde
     with no_file_above(2500):
         code = run(config_file, "--input", folder, "--output", tmp_path / "out.mp4", "--results", tmp_path / "r.txt")
     printed = capsys.readouterr()
-    assert code == 2 and "of 12 frames; is the disk full?" in printed.err
+    assert code == 2
+    assert_says(printed.err, tmp_path / "out.mp4", "12 frames")
     assert (tmp_path / "out.mp4").read_text() == "old"
-    assert "output:" not in printed.out and "r.txt (12 frames)" in printed.out
+    assert "out.mp4" not in printed.out
+    assert_says(printed.out, "r.txt (12 frames)")
 
 
 def test_a_lost_track_is_remembered_for_a_second(config_file, folder, tmp_path):
@@ -377,7 +383,7 @@ def test_letters_that_can_not_be_drawn_are_told_once(config_file, tmp_path, caps
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "o.avi", *choice]
     # told at the start of a run, so one that goes no further shows it; the stand-in has no tower to name with
     assert run(config_file, "--input", tmp_path / "gone.mp4", *arguments) == 2
-    assert capsys.readouterr().err.count("'étoile' (2 such words): what is drawn has a ?") == told
+    assert capsys.readouterr().err.count("étoile") == told
 
 
 def test_the_zoo_is_known_by_name(tmp_path):

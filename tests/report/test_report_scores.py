@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.made_runs import SIZE, make_frame, write_report
 from helpers.made_truth import make_gt, run_with_failures
+from helpers.messages import raises
 
 from effowt_d2.evaluation import GroundTruthError, evaluate_tao_ow
 from effowt_d2.evaluation.groups import tao_groups
@@ -127,19 +128,19 @@ def test_the_video_is_told_by_the_path(tmp_path, source, video):
 @pytest.mark.parametrize("source", ["clip.mp4", "unheard/of", None, []])
 def test_a_video_that_can_not_be_told_is_an_error_that_lists_them(tmp_path, source):
     gt = make_gt(tmp_path / "gt.json", videos=("a/clip", "b/clip", "a/other"))
-    with pytest.raises(GroundTruthError, match="its path must hold the name of one: a/clip, b/clip"):
+    with raises(GroundTruthError, "a/clip", "b/clip"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={"input": source}, gt=gt)
 
 
 def test_a_bad_ground_truth_is_refused_before_the_run(tmp_path):
     (tmp_path / "gt.json").write_text("[]")
-    with pytest.raises(GroundTruthError, match="expected a JSON object"):
+    with raises(GroundTruthError, "object"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gt.json")
     with pytest.raises(FileNotFoundError):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gone.json")
     data = json.loads(make_gt(tmp_path / "gt.json").read_text())
     (tmp_path / "gt.json").write_text(json.dumps(dict(data, open_world=dict(known=[1, "2"]))))
-    with pytest.raises(ValueError, match="gt.json: open_world: known: category ids must be integers, got '2'"):
+    with raises(ValueError, "gt.json", "open_world", "known", "2"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gt.json")
     assert [file.name for file in tmp_path.iterdir()] == ["gt.json"]
 
