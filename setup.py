@@ -33,5 +33,5 @@ setup(
         "scipy",
         "tqdm",
     ],
-    extras_require={"test": ["pytest", "hypothesis"]},
+    extras_require={"test": ["pytest", "pytest-xdist", "hypothesis"], "browser": ["playwright"]},
 )

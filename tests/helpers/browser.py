@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 
 import pytest
 
@@ -63,3 +64,14 @@ def click_at(page, selector: str, x: float, y: float = 0.5) -> None:
     element.scroll_into_view_if_needed()
     box = element.bounding_box()
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def wait_for(page, expression: str, seconds: float = 30.0) -> None:
+    """Wait until a JavaScript expression is true.
+
+    ``page.wait_for_function`` evaluates in the page, which the content security policy of the report refuses.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"not within {seconds} s: {expression}"
+        page.wait_for_timeout(30)
