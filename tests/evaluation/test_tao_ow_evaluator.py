@@ -152,8 +152,7 @@ def test_predictions_are_saved_before_an_error(dataset, tmp_path):
     evaluator = TAOOWEvaluator(dataset, output_dir=tmp_path)
     process(evaluator, 10)
     process(evaluator, 99)
-    message = "tao_ow_results.json: entry 1: 'image_id' 99 is the id of no image"
-    with pytest.raises(ResultsError, match=message):
+    with raises(ResultsError, "tao_ow_results.json", "entry 1", "image_id", 99):
         evaluator.evaluate()
     assert len(saved(tmp_path)) == 2
     process(evaluator, 10)

@@ -134,7 +134,7 @@ def test_fifty_tracks_take_milliseconds():
     boxes = np.concatenate([corners, corners + 80], axis=1)
     frame, times = canvas(size=(1280, 720)), []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         draw_tracks(frame, boxes, np.arange(50), rng.uniform(size=50))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.05
