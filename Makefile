@@ -1,5 +1,5 @@
 # make demo    set up .venv, train the quick model on ShapesOW, track, score, draw
-# make test    set up .venv, run the tests
+# make test    set up .venv, run the tests, a file at a time in each of TESTS_AT_ONCE processes of one thread
 # make lint    ruff, mypy, codespell, import-linter
 # make slow    the slower checks
 # make browser the report in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
@@ -15,6 +15,7 @@ DETECTRON2 ?= v0.6
 VENV ?= $(if $(filter main,$(DETECTRON2)),.venv-main,.venv)
 OUTPUT ?= output/demo
 JOBS ?= 1
+TESTS_AT_ONCE ?= auto
 BENCH ?= output/benchmark.json
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.effowt_d2_ready
@@ -31,7 +32,7 @@ demo: $(READY)
 	$(RUN) tools/run_demo.py --output $(OUTPUT)
 
 test: $(READY)
-	$(RUN) -m pytest -q
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TESTS_AT_ONCE) --maxprocesses 8 --dist loadfile
 
 lint: $(READY)
 	$(RUN) -m ruff check .

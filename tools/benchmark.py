@@ -38,7 +38,7 @@ STRATEGIES = ("full", "zero_shot", "side")
 GIB = 2**30
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE")
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--json", metavar="OUT")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     for name in ("batch", "runs"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
@@ -186,8 +186,8 @@ def about(args: argparse.Namespace, cfg: CfgNode) -> dict:
     }
 
 
-def main() -> int:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     figures = {}
     try:
         cfg = make_config(args.config_file, args.opts)

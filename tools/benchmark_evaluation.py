@@ -17,6 +17,7 @@ import resource
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
@@ -26,28 +27,32 @@ from effowt_d2.evaluation import evaluate_tao_ow, format_table
 from effowt_d2.evaluation.reference import evaluate_with_trackeval
 
 SUBSETS = ("all", "known", "unknown")
+COLUMNS = ("videos", "boxes a frame", "results", "trackeval s", "ours s", "ratio", "difference")
 FRAMES, OBJECTS = 37, 4
 CATEGORIES = [805, 190, 99, 504]  # person, camel, bird: known, unknown, known; and a distractor
 ENTRY = '{"image_id":%d,"category_id":1,"bbox":[%.2f,%.2f,%.2f,%.2f],"score":%.4f,"track_id":%d,"video_id":%d}'
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[100, 200, 300], help="results a frame")
     parser.add_argument("--videos", type=int, nargs="+", default=[10])
     parser.add_argument("--tao-val", action="store_true", help="988 videos x 300 boxes, ours only")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
     parser.add_argument("--folder", help="where the synthetic files go; default: a temporary folder")
-    args = parser.parse_args()
+    parser.add_argument("--json", metavar="OUT")
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         if args.tao_val:
-            time_large(folder, args.workers)
+            figures = time_large(folder, args.workers)
         else:
             sizes = [(videos, boxes) for videos in args.videos for boxes in args.boxes]
             rows = [time_pair(folder, *size, args.workers) for size in sizes]
-            headers = ["videos", "boxes a frame", "results", "trackeval s", "ours s", "ratio", "difference"]
             formats = ("d", "d", "d", ".2f", ".2f", ".1f", ".1e")
-            print(tabulate(rows, headers=headers, floatfmt=formats, tablefmt="pipe"))
+            print(tabulate(rows, headers=COLUMNS, floatfmt=formats, tablefmt="pipe"))
+            figures = {"pairs": [dict(zip(COLUMNS, row)) for row in rows]}
+    if args.json:
+        Path(args.json).write_text(json.dumps({"about": vars(args), **figures}, indent=1) + "\n")
     return 0
 
 
@@ -60,7 +65,7 @@ def time_pair(folder: str, videos: int, boxes: int, workers: int) -> list:
     theirs = {subset: evaluate_with_trackeval(gt, results, subset) for subset in SUBSETS}
     end = time.perf_counter()
     difference = max(
-        np.abs(curve - ours[subset]["per_alpha"][name]).max()
+        float(np.abs(curve - ours[subset]["per_alpha"][name]).max())
         for subset, curves in theirs.items()
         for name, curve in curves.items()
     )
@@ -68,9 +73,11 @@ def time_pair(folder: str, videos: int, boxes: int, workers: int) -> list:
     return [videos, boxes, videos * FRAMES * boxes, end - middle, middle - start, ratio, difference]
 
 
-def time_large(folder: str, workers: int) -> None:
+def time_large(folder: str, workers: int) -> dict:
+    """Our evaluation alone, at the size of TAO's validation set."""
     gt, results = write_synthetic(folder, 988, 300)
-    print(f"{988 * FRAMES * 300} results, {os.path.getsize(results) / 1e9:.2f} GB of JSON")
+    count = 988 * FRAMES * 300
+    print(f"{count} results, {os.path.getsize(results) / 1e9:.2f} GB of JSON")
     start = time.perf_counter()
     scores = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
     seconds = time.perf_counter() - start
@@ -78,6 +85,7 @@ def time_large(folder: str, workers: int) -> None:
     own, child = (resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"{seconds:.1f} s, peak memory {own:.2f} GiB, largest worker {child:.2f} GiB")
     print(format_table(scores))
+    return {"results": count, "ours s": seconds, "peak GiB": own, "largest worker GiB": child}
 
 
 def write_synthetic(folder: str, videos: int, boxes: int) -> tuple:

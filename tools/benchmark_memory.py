@@ -24,7 +24,6 @@ from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.inference.video_predictor import VideoPredictor
 from effowt_d2.video import Frame
 
-SCENE = VideoSplit(frames=40)
 MIB = 2**20
 
 
@@ -35,6 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--frames", type=int, default=10_000)
     add("--first", type=int, default=500, help="the frame that the end is compared with")
     add("--every", type=int, default=500, help="frames between two entries of the curve")
+    add("--scene", type=int, default=40, help="frames until the objects change")
+    add("--size", type=int, default=VideoSplit.size, help="side of a frame")
     add("--threads", type=int, default=1, help="CPU threads")
     add("--json", metavar="OUT")
     args = parser.parse_args(argv)
@@ -43,12 +44,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def synthetic_frames(count: int) -> Iterator[Frame]:
+def synthetic_frames(count: int, split: VideoSplit) -> Iterator[Frame]:
     """``count`` frames, one at a time, of as many scenes as it takes."""
     for number in range(count):
-        scene, place = divmod(number, SCENE.frames)
+        scene, place = divmod(number, split.frames)
         if not place:
-            pictures = draw_video(SCENE, scene)[1]
+            pictures = draw_video(split, scene)[1]
         yield Frame(index=number, image=next(pictures)[0][:, :, ::-1], name=str(number), time=number / 30)
 
 
@@ -62,7 +63,8 @@ def measure(args: argparse.Namespace) -> dict:
     """The curve ``[frame, bytes]``, and what the video was."""
     predictor = VideoPredictor(model_zoo.get_config(args.config, trained=True))
     curve, ids, start = [], 0, time.perf_counter()
-    frames = tqdm(synthetic_frames(args.frames), total=args.frames, unit="frame", mininterval=10)
+    scenes = VideoSplit(frames=args.scene, size=args.size)
+    frames = tqdm(synthetic_frames(args.frames, scenes), total=args.frames, unit="frame", mininterval=10)
     for number, tracks in enumerate(predictor.track(frames, fps=30.0), start=1):
         ids = max(ids, int(tracks.ids.max(initial=-1)) + 1)
         if number in (args.first, args.frames) or not number % args.every:

@@ -9,7 +9,9 @@ overlaps it most.
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
 
 import torch
 from detectron2.structures import Instances
@@ -37,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--frames", type=int, default=12, help="of each video")
     add("--score", type=float, default=0.3, help="least score in float32 of a box that is compared")
     add("--threads", type=int, default=1, help="CPU threads")
+    add("--json", metavar="OUT")
     return parser.parse_args(argv)
 
 
@@ -84,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
             moved = differences(reference, predict(args, *options), args.score)
             rows.append({"format": precision, "of": what, **moved})
     print(tabulate(rows, headers="keys", tablefmt="pipe", floatfmt=".2g"))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"about": vars(args), "rows": rows}, indent=1) + "\n")
     return 0
 
 

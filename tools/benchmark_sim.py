@@ -10,6 +10,7 @@ together; unlike the wall's they hardly grow when other programs use the machine
 
 import argparse
 import json
+import sys
 import time
 
 import torch
@@ -72,7 +73,7 @@ def compare(height: int, width: int, channels: int, kind: str, repeats: int) -> 
     return figures
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs="+", default=[256], help="side of the map, or height and width")
     parser.add_argument("--channels", type=int, default=256)
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each")
     parser.add_argument("--json", help="write the figures to this file")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if len(args.size) > 2:
         parser.error(f"--size takes a side, or height and width, got {args.size}")
     torch.set_num_threads(args.threads)
@@ -104,7 +105,8 @@ def main() -> None:
     if args.json:
         with open(args.json, "w") as file:
             json.dump(figures, file, indent=2)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

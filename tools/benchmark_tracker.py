@@ -4,8 +4,11 @@ python tools/benchmark_tracker.py --detections 50 300 1000 --tracks 50 300 1000
 """
 
 import argparse
+import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -49,7 +52,7 @@ def measure(settings: dict, detections: int, tracks: int, channels: int, frames:
     return statistics.median(times), len(remembered.intersection(ids) - {-1})
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detections", type=int, nargs="+", default=[50, 100, 300, 1000])
     parser.add_argument("--tracks", type=int, nargs="+", default=[50, 100, 300, 1000, 3000])
@@ -58,13 +61,14 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="tao")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    args = parser.parse_args()
+    parser.add_argument("--json", metavar="OUT")
+    args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
 
     # whatever is kept starts a track, so that the memory holds as many as the table says
     settings = dict(PRESETS[args.preset], init_score=PRESETS[args.preset]["keep_score"], max_overlap=1.0)
     device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} thread(s)"
-    rows = []
+    rows, figures = [], []
     with tqdm(total=len(args.detections) * len(args.tracks), desc="timing") as progress:
         for detections in args.detections:
             cells = []
@@ -72,6 +76,7 @@ def main() -> None:
                 counts = (detections, tracks, args.channels, args.frames)
                 median, continued = measure(settings, *counts, args.device)
                 cells.append(f"{median:.2f} ({continued})")
+                figures.append({"detections": detections, "tracks": tracks, "ms": median, "continued": continued})
                 progress.update()
             rows.append(f"| {detections} | " + " | ".join(cells) + " |")
     print(f"\npreset {args.preset}, {args.channels} channels, torch {torch.__version__}, {device}")
@@ -79,7 +84,11 @@ def main() -> None:
     print("| | " + " | ".join(map(str, args.tracks)) + " |")
     print("|---" * (len(args.tracks) + 1) + "|")
     print("\n".join(rows))
+    if args.json:
+        about = {**vars(args), "torch": torch.__version__, "machine": device}
+        Path(args.json).write_text(json.dumps({"about": about, "updates": figures}, indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

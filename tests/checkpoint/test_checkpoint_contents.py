@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from fvcore.common.param_scheduler import ConstantParamScheduler
+from helpers.messages import raises
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -149,7 +150,7 @@ def test_other_processes_than_the_first_write_nothing(make_small, tmp_path):
 
 def test_what_could_not_be_read_back_is_not_written(make_small, tmp_path):
     checkpointer = EffOWTCheckpointer(make_small(), str(tmp_path))
-    with pytest.raises(TypeError, match=r"hook\.best is a SmallModel"):
+    with raises(TypeError, "hook.best", "SmallModel"):
         checkpointer.save("model", hook={"best": make_small()})
     assert not list(tmp_path.iterdir())
 

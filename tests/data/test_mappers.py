@@ -5,6 +5,7 @@ import pytest
 import torch
 from detectron2.structures import BoxMode
 from helpers.configs import plugin_config
+from helpers.messages import raises
 from PIL import Image
 
 from effowt_d2.data import FrameMapper, ImageReadError, TwoViewMapper
@@ -164,19 +165,18 @@ def break_file(path, kind):
 @pytest.mark.parametrize("mapper", [TwoViewMapper, FrameMapper])
 def test_damaged_file_is_named(record, tmp_path, kind, word, mapper):
     break_file(tmp_path / "objects.png", kind)
-    with pytest.raises(ImageReadError, match=word) as caught:
+    with raises(ImageReadError, record["file_name"], word):
         mapper(make_config())(record)
-    assert record["file_name"] in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "options, word",
+    "options, data",
     [
-        ({"DATA__SCALING": "square"}, "square.*shortest_edge or lsj"),
-        ({"DATA__COLOR_JITTER": 1.5}, "COLOR_JITTER is 1.5"),
-        ({"INPUT__RANDOM_FLIP": "diagonal"}, "diagonal.*horizontal"),
+        ({"DATA__SCALING": "square"}, ("square", "shortest_edge", "lsj")),
+        ({"DATA__COLOR_JITTER": 1.5}, ("COLOR_JITTER", 1.5)),
+        ({"INPUT__RANDOM_FLIP": "diagonal"}, ("diagonal", "horizontal")),
     ],
 )
-def test_options_that_do_not_exist(options, word):
-    with pytest.raises(ValueError, match=word):
+def test_options_that_do_not_exist(options, data):
+    with raises(ValueError, *data):
         TwoViewMapper(make_config(**options))

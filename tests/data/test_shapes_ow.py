@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.messages import raises
 from helpers.processes import environment, run_python
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -66,16 +67,17 @@ def test_groups_are_nested_and_novel_shapes_are_in_none():
         assert not set(entries["open_world"]["known"]) & set(entries["novel_category_ids"])
 
 
-@pytest.mark.parametrize("call", [lambda: known_shapes(5), lambda: VideoSplit(name="train")])
-def test_an_unknown_group_or_split_names_what_exists(call):
-    with pytest.raises(ValueError, match="8|val, test"):
-        call()
+def test_an_unknown_group_or_split_names_what_exists():
+    with raises(ValueError, 5, 4, 8):
+        known_shapes(5)
+    with raises(ValueError, "train", "val", "test"):
+        VideoSplit(name="train")
 
 
 def test_a_wrong_word_names_the_vocabulary():
-    with pytest.raises(KeyError, match="teapot.*disc"):
+    with raises(KeyError, "teapot", "disc"):
         category_id(shape="teapot", texture="plain", colour="red")
-    with pytest.raises(KeyError, match="teapot"):
+    with raises(KeyError, "teapot"):
         outline("teapot")
 
 
@@ -246,7 +248,7 @@ def test_a_failed_rendering_leaves_nothing_behind(tmp_path):
         (folder / "half").write_text("x")
         raise RuntimeError("disk full")
 
-    with pytest.raises(RuntimeError, match="disk full"):
+    with raises(RuntimeError, "disk full"):
         ensure_rendered(tmp_path / "split", parameters={}, write=fail)
     assert not (tmp_path / "split").exists()
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
@@ -275,14 +277,14 @@ def test_several_processes_render_once(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named_before_rendering(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PermissionError, match="DETECTRON2_DATASETS"):
+    with raises(PermissionError, "DETECTRON2_DATASETS"):
         load_shapes_ow_images(ImageSplit(), tmp_path / "file" / "shapes_ow" / "train")
 
 
 def test_registration_neither_renders_nor_reads(tmp_path):
     code = (
         "import time; from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow as r;"
-        "t = time.perf_counter(); r(); r(); assert time.perf_counter() - t < 0.5;"
+        "t = time.process_time(); r(); r(); assert time.process_time() - t < 0.5;"
         "from detectron2.data import DatasetCatalog, MetadataCatalog as M;"
         "assert {'shapes_ow_train_4', 'shapes_ow_val', 'shapes_ow_test_16'} <= set(DatasetCatalog.list());"
         "assert M.get('shapes_ow_val_16').json_file.endswith('val/annotations_16.json');"

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from helpers import small_shapes, stand_in
+from helpers.messages import raises
 from helpers.processes import SCRIPT, environment, run_python
 from torch import nn
 
@@ -61,13 +62,13 @@ def test_values_by_hand():
             assert model.weight.item() == pytest.approx(expected)
         assert list(average.state_dict()["parameters"]) == ["weight"]
     assert model.weight.item() == 3.0
-    with pytest.raises(RuntimeError, match="save within"):
+    with raises(RuntimeError, "applied"):
         average.state_dict()
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_decay_out_of_range(decay):
-    with pytest.raises(ValueError, match=f"SOLVER.EMA.DECAY must be at least 0 and below 1, got {decay}"):
+    with raises(ValueError, "SOLVER.EMA.DECAY", decay):
         ParameterAverage(nn.Linear(1, 1), decay)
 
 
@@ -129,7 +130,7 @@ def test_begins_at_the_loaded_weights(runs, tmp_path):
 
 def test_average_of_another_model(runs):
     average = ParameterAverage(nn.Linear(2, 1), 0.9)
-    with pytest.raises(CheckpointError, match="missing: weight"):
+    with raises(CheckpointError, "weight"):
         average.load_state_dict(load(runs / "with")["trainer"]["average"])
 
 

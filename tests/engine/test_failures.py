@@ -1,5 +1,6 @@
 """A full disk, and data workers that die: a clear end, and nothing lost."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from helpers import stand_in
+from helpers.messages import raises
 from helpers.processes import SCRIPT, environment
 
 from effowt_d2.checkpoint import DiskFullError
@@ -58,7 +60,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_
 
 
 def test_other_files_of_a_full_disk_are_told_too(tmp_path):
-    with pytest.raises(DiskFullError, match=f"OUTPUT_DIR {tmp_path} could not be written: No space.*go on with --res"):
+    with raises(DiskFullError, "OUTPUT_DIR", tmp_path, os.strerror(errno.ENOSPC), "--resume"):
         with explained_failures(str(tmp_path)):
             try:
                 raise KeyError("what is closed after a failure may fail too")
@@ -75,7 +77,7 @@ def test_half_written_line_is_cut_off(tmp_path, caplog):
     assert not file.exists()
     file.write_text('{"iteration": 19}\n{"iterat')
     cut_half_line(str(file))
-    assert file.read_text() == '{"iteration": 19}\n' and "half-written last line" in caplog.text
+    assert file.read_text() == '{"iteration": 19}\n' and file.name in caplog.text
     cut_half_line(str(file))
     assert file.read_text() == '{"iteration": 19}\n'
 
@@ -102,17 +104,13 @@ def kill_self():
 
 
 @pytest.mark.parametrize(
-    "end, word",
-    [
-        (kill_self, "is killed by signal: Killed.*000003.jpg.*memory"),
-        (lambda: os._exit(3), "exited unexpectedly with exit code 3.*000003.jpg"),
-    ],
+    "end, data",
+    [(kill_self, ("Killed", "000003.jpg", "memory")), (lambda: os._exit(3), ("exit code 3", "000003.jpg"))],
 )
-def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, end, word):
+def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, end, data):
     cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=2)
     loader = build_train_loader(cfg, deadly(TwoViewMapper(cfg), "000003.jpg", end))
-    word = f"(?s)data worker [0-9]+ {word}"
-    with pytest.raises(DataWorkerError, match=word), explained_failures(str(tmp_path)):
+    with raises(DataWorkerError, *data), explained_failures(str(tmp_path)):
         for _ in zip(range(20), loader):
             time.sleep(0.01)  # as a step would, where torch may report the death as well
 
@@ -121,6 +119,5 @@ def test_an_inference_worker_that_dies_is_named_with_its_file(shapes, tmp_path):
     cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=1)
     name = DatasetCatalog.get("mini_val")[5]["file_name"]
     loader = build_video_test_loader(cfg, "mini_val", deadly(FrameMapper(cfg), name, kill_self))
-    word = f"killed by signal.*was reading {name}"
-    with pytest.raises(DataWorkerError, match=word), explained_failures(str(tmp_path)):
+    with raises(DataWorkerError, "Killed", name), explained_failures(str(tmp_path)):
         list(loader)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import small_shapes
+from helpers.messages import raises
 
 from effowt_d2 import model_zoo
 from effowt_d2.data import build_train_loader
@@ -41,9 +42,9 @@ def test_the_side_network_changes_and_the_tower_does_not(cfg):
 
 def test_no_samples_are_an_error(cfg):
     model = OpenWorldTrainer.build_model(cfg)
-    with pytest.raises(ValueError, match="fisher needs labelled samples; DATASETS.TRAIN gave none"):
+    with raises(ValueError, "fisher", "DATASETS.TRAIN"):
         prune_by_fisher(cfg, model, [])
     none = cfg.clone()
     none.MODEL.SIDE.FISHER_SAMPLES = 0
-    with pytest.raises(ValueError, match="FISHER_SAMPLES is 0"):
+    with raises(ValueError, "FISHER_SAMPLES", 0):
         prune_by_fisher(none, model, samples(cfg))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.configs import plugin_config
+from helpers.messages import raises
 from torch import nn
 
 from effowt_d2.engine import build_optimizer
@@ -102,7 +103,7 @@ def test_every_trained_parameter_once_and_no_frozen_one():
 def test_model_of_heads_only_and_model_that_does_not_train():
     layer = nn.Linear(2, 2)
     assert {owned.kind for owned in owned_parameters(layer)} == {"heads"}
-    with pytest.raises(ValueError, match="no parameter that trains"):
+    with raises(ValueError, "parameter"):
         build_optimizer(make_config(), layer.requires_grad_(False))
 
 
@@ -111,12 +112,12 @@ def test_parameter_of_two_parts():
     part = TrainedPart("neck again", (model.backbone.tower_blocks[1],), "neck")
     parts = model.backbone.trained_parts()
     model.backbone.trained_parts = lambda: [*parts, part]
-    with pytest.raises(ValueError, match=r"shape \(2,\) belongs to two parts: 'side' .* 'neck again'"):
+    with raises(ValueError, "(2,)", "side", "neck again"):
         owned_parameters(model)
 
 
 def test_optimizer_that_does_not_exist():
-    with pytest.raises(ValueError, match="'lion'; it can be adamw or sgd"):
+    with raises(ValueError, "lion", "adamw", "sgd"):
         build_optimizer(make_config(SOLVER__OPTIMIZER="lion"), Model())
 
 
@@ -161,5 +162,5 @@ def test_clipping(kind, expected):
 
 def test_clipping_that_does_not_exist():
     clip = make_config(SOLVER__CLIP_GRADIENTS__ENABLED=True, SOLVER__CLIP_GRADIENTS__CLIP_TYPE="max")
-    with pytest.raises(ValueError, match="'max'; it can be value, norm or full_model"):
+    with raises(ValueError, "max", "value", "norm", "full_model"):
         clip_gradients(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1), clip.SOLVER.CLIP_GRADIENTS)

@@ -1,11 +1,11 @@
 """train_net.py from the command line: one process, two, torchrun, and what is wrong before work starts."""
 
 import json
-import re
 import sys
 
 import pytest
 from helpers import small_shapes, stand_in
+from helpers.messages import assert_says, raises
 from helpers.processes import SCRIPT, environment, run_python
 
 import train_net
@@ -72,31 +72,31 @@ def test_torchrun_evaluates_to_the_same_file(folder, one):
 
 
 @pytest.mark.parametrize(
-    "options, word",
+    "options, data",
     [
-        (["SOLVER.SIDE_RATE", "3"], "SOLVER.SIDE_RATE"),
-        (["SOLVER.MAX_ITER"], "MAX_ITER"),
-        (["SOLVER.MAX_ITER", "many"], "many"),
-        (["DATASETS.TRAIN", "('shapes_ow_trian',)"], "'shapes_ow_trian' is not registered.*shapes_ow_train"),
-        (["MODEL.WEIGHTS", "/nowhere/w.pth"], "/nowhere/w.pth: no such file"),
-        (["OUTPUT_DIR", "/proc/nowhere"], "OUTPUT_DIR /proc/nowhere cannot be written"),
-        (["--eval-only", "DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
-        (["--num-gpus", "0"], "at least 1"),
-        (["--num-machines", "0"], "--num-machines must be at least 1, got 0"),
-        (["--dist-timeout", "nan"], "--dist-timeout must be a number of seconds above 0, got nan"),
-        (["--dist-timeout", "-1"], "above 0, got -1"),
-        (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN is empty"),
-        (["MODEL.WEIGHTS", __file__], "test_train_net.py.*"),
-        (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], "4096 processes on MODEL.DEVICE cuda"),
-        (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        ([*TOWER, "MODEL.VLM.NAME", "ViT-B-61"], "unknown tower 'ViT-B-61'.*ViT-B-16"),
-        ([*TOWER, "MODEL.VLM.WEIGHTS", ""], "MODEL.VLM.WEIGHTS is empty: the tower ViT-B-16 would be random"),
-        ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], "gone.pt: no such file"),
-        ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], "no weights 'gone' for ViT-B-16.*openai"),
-        ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], "unknown strategy 'adapter'.*side"),
+        (["SOLVER.SIDE_RATE", "3"], ("SOLVER.SIDE_RATE",)),
+        (["SOLVER.MAX_ITER"], ("MAX_ITER",)),
+        (["SOLVER.MAX_ITER", "many"], ("many",)),
+        (["DATASETS.TRAIN", "('shapes_ow_trian',)"], ("shapes_ow_trian", "shapes_ow_train")),
+        (["MODEL.WEIGHTS", "/nowhere/w.pth"], ("/nowhere/w.pth",)),
+        (["OUTPUT_DIR", "/proc/nowhere"], ("OUTPUT_DIR", "/proc/nowhere")),
+        (["--eval-only", "DATASETS.TEST", "()"], ("DATASETS.TEST",)),
+        (["--num-gpus", "0"], ("--num-gpus", 0)),
+        (["--num-machines", "0"], ("--num-machines", 0)),
+        (["--dist-timeout", "nan"], ("--dist-timeout", "nan")),
+        (["--dist-timeout", "-1"], ("--dist-timeout", -1)),
+        (["DATASETS.TRAIN", "()"], ("DATASETS.TRAIN",)),
+        (["MODEL.WEIGHTS", __file__], (__file__,)),
+        (["--num-gpus", "4096", "MODEL.DEVICE", "cuda"], (4096, "MODEL.DEVICE", "cuda")),
+        (["--config-file", "nowhere.yaml"], ("nowhere.yaml",)),
+        ([*TOWER, "MODEL.VLM.NAME", "ViT-B-61"], ("ViT-B-61", "ViT-B-16")),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", ""], ("MODEL.VLM.WEIGHTS", "ViT-B-16")),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], ("gone.pt",)),
+        ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], ("gone", "ViT-B-16", "openai")),
+        ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], ("adapter", "side")),
     ],
 )
-def test_mistakes_are_one_line(folder, monkeypatch, options, word):
+def test_mistakes_are_one_line(folder, monkeypatch, options, data):
     small_shapes.register(folder / "shapes")
     flags = [option for option in options if option.startswith("--")]
     given = options if flags else ["SEED", "1", *options]
@@ -105,15 +105,15 @@ def test_mistakes_are_one_line(folder, monkeypatch, options, word):
         train_net.run()
     (line,) = str(caught.value).splitlines()
     assert line.startswith("train_net.py: error: ")
-    assert re.search(word, line), line
+    assert_says(line, *data)
 
 
 def test_unknown_key_in_a_file_names_key_and_file(folder, tmp_path, monkeypatch):
     file = tmp_path / "wrong.yaml"
     file.write_text("SOLVER:\n  MAX_ITERS: 3\n")
     monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", str(file)])
-    with pytest.raises(SystemExit, match="wrong.yaml: .*SOLVER.MAX_ITERS"):
+    with raises(SystemExit, file, "SOLVER.MAX_ITERS"):
         train_net.run()
     file.write_text("SOLVER: {MAX_ITER: [3\n")
-    with pytest.raises(SystemExit, match="wrong.yaml"):
+    with raises(SystemExit, file):
         train_net.run()

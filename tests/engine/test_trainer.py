@@ -1,6 +1,7 @@
 """A whole small run: trained, evaluated, stopped, resumed."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.env import seed_all_rng
 from helpers import ROOT, small_shapes, stand_in
+from helpers.messages import raises
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from effowt_d2.engine import OpenWorldTrainer, build_evaluator
@@ -85,7 +87,7 @@ def test_training_lowers_the_loss(tmp_path, options):
 
 def test_precision_that_does_not_exist(tmp_path):
     cfg = stand_in.config(tmp_path, SOLVER__AMP__ENABLED=True, SOLVER__AMP__DTYPE="int8", DATASETS__TEST=())
-    with pytest.raises(ValueError, match="'int8'; it can be bfloat16 or float16"):
+    with raises(ValueError, "int8", "bfloat16", "float16"):
         OpenWorldTrainer(cfg)
 
 
@@ -96,8 +98,9 @@ def test_loss_that_is_not_finite_stops_with_the_files(tmp_path):
     before = weight.detach().clone()
     with torch.no_grad():
         trainer.model.score.bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="iteration 0: {'loss_cells': nan}.*00000[1-7].jpg.*00000[1-7].jpg"):
+    with raises(FloatingPointError, 0, "loss_cells", "nan") as caught:
         trainer.train()
+    assert len(re.findall(r"00000[1-7]\.jpg", str(caught.value))) >= 2
     assert torch.equal(weight, before) and not (tmp_path / "model_final.pth").exists()
 
 
@@ -124,7 +127,7 @@ def test_images_without_objects_train(tmp_path):
 
 def test_missing_test_data_is_known_before_training(tmp_path):
     cfg = stand_in.config(tmp_path, DATASETS__TEST=("tao_ow_val",))
-    with pytest.raises(FileNotFoundError, match="taodataset.org"):
+    with raises(FileNotFoundError, "taodataset.org"):
         OpenWorldTrainer(cfg)
 
 
@@ -153,5 +156,5 @@ def test_coco_is_scored_class_agnostically(tmp_path):
 
 
 def test_evaluator_type_that_does_not_exist(tmp_path):
-    with pytest.raises(ValueError, match="'voc_2007_val' has evaluator_type 'pascal_voc'"):
+    with raises(ValueError, "voc_2007_val", "pascal_voc"):
         build_evaluator(stand_in.config(tmp_path), "voc_2007_val")

@@ -8,6 +8,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from helpers import small_shapes
+from helpers.messages import raises
 from torchvision.ops import box_iou
 
 from effowt_d2 import model_zoo
@@ -119,5 +120,5 @@ def test_association_is_in_full_precision():
 
 
 def test_precision_that_does_not_exist(tmp_path):
-    with pytest.raises(ValueError, match="TEST.PRECISION is 'int8'; it can be float32, bfloat16 or float16"):
+    with raises(ValueError, "TEST.PRECISION", "int8", "float32", "bfloat16", "float16"):
         inference_autocast(config(tmp_path, "TEST.PRECISION", "int8"))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.messages import raises
 
 from effowt_d2.modeling.layers.attention import WindowAttention, attend, partition, unpartition
 
@@ -67,5 +68,5 @@ def test_a_map_that_fits_in_a_window_is_attended_globally():
 
 
 def test_heads_that_do_not_divide_the_channels():
-    with pytest.raises(ValueError, match="3 heads do not divide 16 channels"):
+    with raises(ValueError, 3, 16):
         attention(num_heads=3)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from helpers.configs import plugin_config
+from helpers.messages import raises
 
 from effowt_d2.modeling.backbone import build_effowt_backbone
 from effowt_d2.modeling.transfer import TransferStrategy, register_strategy
@@ -52,8 +53,8 @@ def test_reference_layouts_have_the_published_totals(name):
 
 
 def test_a_budget_that_is_exceeded_names_the_parts():
-    message = "3,837,103.*1.262%.*1.200%.*stem 10,240.*fusion 403,977"
-    with torch.device("meta"), pytest.raises(ValueError, match=message):
+    figures = ("3,837,103", "1.262%", "1.200%", "stem 10,240", "fusion 403,977")
+    with torch.device("meta"), raises(ValueError, *figures):
         build_effowt_backbone(config("ViT-L-14", "MAX_FRACTION", 0.012, TRANSFER__OUT_CHANNELS=256), PIXELS)
 
 
@@ -207,42 +208,42 @@ def test_taps_spread_over_the_depth_and_end_at_the_last_block(tiny, r):
     assert parallel.layout.stage_taps() == [[7, 15, 23], [11, 23], [23]]
 
 
-BAD = {
-    "REDUCTION 5 does not divide the 64 channels": ("REDUCTION", 5),
-    "TOPOLOGY: unknown value 'star'; known: .*parallel": ("TOPOLOGY", "star"),
-    "TAP_SHARING: unknown value 'none'": ("TAP_SHARING", "none"),
-    "BLOCKS has a positive number for each": ("BLOCKS", [1, 1]),
-    "MLP_RATIO has a positive number": ("MLP_RATIO", [1, 0, 1]),
-    r"SIM.SCALES \[32\] do not exist; the side network has \[4, 8, 16\]": ("SIM.SCALES", [4, 32]),
-    "TAPS names 2 tower blocks for 3 side blocks": ("TAPS", [1, 2]),
-    r"TAPS \[4\] do not exist: the tower has the blocks 0 to 3": ("TAPS", [0, 1, 4]),
-    "needs 6 taps in order, the tower has 4 blocks": ("BLOCKS", [3, 2, 1]),
-    "unknown kind of sparse interaction 'star'": ("SIM.KIND", "star"),
-    "unknown gate kind 'star'": ("GATE.KIND", "star"),
-    "unknown fusion kind 'star'": ("FUSION.KIND", "star"),
-    "WINDOWS has a value for each": ("WINDOWS", [16]),
-    "MATCH_PARAMS widens the MLP at stride 16": ("CONV", False, "MATCH_PARAMS", True, "SIM.SCALES", [16]),
-}
+BAD = (
+    (("REDUCTION", 5), ("REDUCTION", 5, 64)),
+    (("TOPOLOGY", "star"), ("TOPOLOGY", "star", "parallel")),
+    (("TAP_SHARING", "none"), ("TAP_SHARING", "none")),
+    (("BLOCKS", [1, 1]), ("BLOCKS", [1, 1])),
+    (("MLP_RATIO", [1, 0, 1]), ("MLP_RATIO", [1, 0, 1])),
+    (("SIM.SCALES", [4, 32]), ("SIM.SCALES", "[32]", "[4, 8, 16]")),
+    (("TAPS", [1, 2]), ("TAPS", 2, 3)),
+    (("TAPS", [0, 1, 4]), ("TAPS", "[4]", 0, 3)),
+    (("BLOCKS", [3, 2, 1]), (6, 4)),
+    (("SIM.KIND", "star"), ("star",)),
+    (("GATE.KIND", "star"), ("star",)),
+    (("FUSION.KIND", "star"), ("star",)),
+    (("WINDOWS", [16]), ("WINDOWS", [16])),
+    (("CONV", False, "MATCH_PARAMS", True, "SIM.SCALES", [16]), ("MATCH_PARAMS", 16)),
+)
 
 
-@pytest.mark.parametrize("message", BAD)
-def test_bad_side_settings_are_told(tiny, message):
-    with pytest.raises(ValueError, match=message):
-        build(tiny, *BAD[message])
+@pytest.mark.parametrize("settings, data", BAD)
+def test_bad_side_settings_are_told(tiny, settings, data):
+    with raises(ValueError, *data):
+        build(tiny, *settings)
 
 
 def test_other_bad_settings_are_told(tiny):
-    with pytest.raises(ValueError, match="unknown strategy 'adapter'; known: .*'full', 'side', 'zero_shot'"):
+    with raises(ValueError, "adapter", "full", "side", "zero_shot"):
         build(tiny, TRANSFER__STRATEGY="adapter")
-    with pytest.raises(ValueError, match="multiples of 32"):
+    with raises(ValueError, 48, 64, 32):
         build(tiny)(torch.zeros(1, 3, 48, 64))
-    with pytest.raises(ValueError, match="3 channels, MODEL.PIXEL_MEAN has 4"):
+    with raises(ValueError, "MODEL.PIXEL_MEAN", 3, 4):
         build_effowt_backbone(config(tiny), ShapeSpec(channels=4))
     cfg = config(tiny, *SMALL)
     cfg.INPUT.FORMAT = "YUV-BT.601"
-    with pytest.raises(ValueError, match="expected BGR or RGB"):
+    with raises(ValueError, "YUV-BT.601", "BGR", "RGB"):
         build_effowt_backbone(cfg, PIXELS)
-    with pytest.raises(ValueError, match="'side' is registered already, by Side"):
+    with raises(ValueError, "side", "Side"):
         register_strategy("side")(TransferStrategy)
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.messages import raises
 
 from effowt_d2.modeling.side.gate import GATE_KINDS, Gate
 
@@ -86,6 +87,5 @@ def test_sum(maps):
     ],
 )
 def test_bad_options(options, words):
-    with pytest.raises(ValueError) as error:
+    with raises(ValueError, *words):
         gate(**options)
-    assert all(word in str(error.value) for word in words), str(error.value)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.messages import raises
 
 from effowt_d2.modeling.layers.masks import apply_mask, extend_edges, masked_resize, valid_mask
 
@@ -60,7 +61,7 @@ def test_masked_resize_without_a_valid_cell_gives_zeros(size):
 
 
 def test_uneven_shrinking_is_refused():
-    with pytest.raises(ValueError, match="5 x 6 cells does not shrink evenly to 2 x 3"):
+    with raises(ValueError, "5 x 6", "2 x 3"):
         masked_resize(torch.zeros(1, 1, 5, 6), None, (2, 3))
 
 

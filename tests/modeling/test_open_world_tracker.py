@@ -6,6 +6,7 @@ from detectron2.modeling import build_model
 from detectron2.modeling.backbone import Backbone
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from helpers.messages import raises
 from helpers.tiny_detector import picture, sharpen, tiny_config, training_input
 
 REID_LOSSES = {"loss_reid", "loss_reid_aux"}
@@ -164,7 +165,7 @@ def test_still_images_have_no_ids(model):
 
 
 def test_a_frame_needs_its_index(model):
-    with pytest.raises(ValueError, match="a.jpg has a video_id but no frame_index"):
+    with raises(ValueError, "a.jpg", "video_id", "frame_index"):
         model([{"image": picture(3), "video_id": 4, "file_name": "a.jpg"}])
 
 
@@ -272,10 +273,10 @@ def test_training_pictures_are_drawn():
 
 
 def test_precomputed_proposals_are_refused():
-    with pytest.raises(ValueError, match="PrecomputedProposals"):
+    with raises(ValueError, "PrecomputedProposals"):
         make_model(MODEL__PROPOSAL_GENERATOR__NAME="PrecomputedProposals")
 
 
 def test_inference_needs_eval_mode():
-    with pytest.raises(RuntimeError, match="eval"):
+    with raises(RuntimeError, "eval"):
         make_model().train().inference(video(1, [3]))

@@ -7,6 +7,7 @@ from detectron2.modeling import build_model, build_proposal_generator, build_roi
 from detectron2.modeling.roi_heads import build_box_head
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from helpers.messages import raises
 from helpers.tiny_detector import (
     CHANNELS,
     feature_maps,
@@ -114,7 +115,7 @@ def test_rpn_head_is_detectron2s_but_for_the_masks(conv_dims):
 
 
 def test_masked_rpn_needs_a_head_that_takes_masks():
-    with pytest.raises(ValueError, match="HEAD_NAME MaskedRPNHead .*got StandardRPNHead"):
+    with raises(ValueError, "MODEL.RPN.HEAD_NAME", "MaskedRPNHead", "StandardRPNHead"):
         build_proposal_generator(tiny_config(MODEL__RPN__HEAD_NAME="StandardRPNHead"), level_shapes())
 
 
@@ -166,23 +167,23 @@ def test_cls_is_the_mean_of_the_stages_and_boxes_are_the_last():
 
 
 @pytest.mark.parametrize(
-    "overrides, words",
+    "overrides, data",
     [
-        ({"MODEL__ROI_HEADS__SCORE": "mean"}, "'mean'; known: cls, objectness, geo"),
-        ({"MODEL__ROI_HEADS__NUM_CLASSES": 80}, "NUM_CLASSES must be 1, got 80"),
-        ({"MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": False}, "CLS_AGNOSTIC_BBOX_REG True, got False"),
+        ({"MODEL__ROI_HEADS__SCORE": "mean"}, ("mean", "cls", "objectness", "geo")),
+        ({"MODEL__ROI_HEADS__NUM_CLASSES": 80}, ("NUM_CLASSES", 1, 80)),
+        ({"MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": False}, ("CLS_AGNOSTIC_BBOX_REG", True, False)),
     ],
 )
-def test_bad_settings_of_the_cascade(overrides, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_settings_of_the_cascade(overrides, data):
+    with raises(ValueError, *data):
         build_roi_heads(tiny_config(**overrides), level_shapes())
 
 
 def test_bad_settings_of_the_reid_head():
-    with pytest.raises(ValueError, match="NUM_GROUPS 5 does not divide MODEL.REID.CONV_DIM 32"):
+    with raises(ValueError, "MODEL.REID.NUM_GROUPS", 5, "MODEL.REID.CONV_DIM", 32):
         ReIDHead(tiny_config(MODEL__REID__NUM_GROUPS=5), level_shapes())
     shapes = {**level_shapes(), "p3": ShapeSpec(channels=8, stride=8)}
-    with pytest.raises(ValueError, match="equal width.*'p3': 8"):
+    with raises(ValueError, "'p3': 8", "'p2': 32"):
         ReIDHead(tiny_config(), shapes)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.messages import raises
 from helpers.tiny_backbone import tiny_backbone
 from open_clip.timm_model import TimmModel
 
@@ -48,7 +49,7 @@ def test_every_strategy_steps_on_it(strategy):
 
 
 def test_what_it_has_not_is_told(tower):
-    with pytest.raises(ValueError, match="can't be cut out of a ConvNeXt"):
+    with raises(ValueError, "ConvNeXt"):
         tower.block_weights(0)
-    with pytest.raises(ValueError, match="no attention to run in windows"):
+    with raises(ValueError, "window"):
         ConvNeXtTower(tower.trunk, window=16, canvas=0, frozen=True, name="", pixel_mean=(), pixel_std=())

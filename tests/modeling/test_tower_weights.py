@@ -10,6 +10,7 @@ import huggingface_hub
 import open_clip
 import pytest
 import torch
+from helpers.messages import assert_says, raises
 from helpers.tiny_eva import SWITCHES, register_tiny_evas
 from safetensors.torch import save_file
 
@@ -50,7 +51,7 @@ def test_every_tensor_of_the_file_is_in_the_tower(folder, name, form, caplog):
     found = tower.trunk.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
-    assert f"clip.{form}: {len(expected)} tensors for the tower" in caplog.text
+    assert_says(caplog.text, f"clip.{form}", len(expected))
     assert "left over:" in caplog.text and "initialized randomly" not in caplog.text
 
 
@@ -62,7 +63,7 @@ def test_positions_of_another_image_size_are_resized_as_open_clip_does_it(folder
     file = save("pt", state, folder / "clip.pt")
     theirs = open_clip.create_model("tiny-vit", pretrained=file).visual
     assert torch.equal(build_tower("tiny-vit", file).trunk.positional_embedding, theirs.positional_embedding)
-    assert "resized:   visual.positional_embedding, 37 -> 17 positions" in caplog.text
+    assert_says(caplog.text, "visual.positional_embedding", 37, 17)
 
 
 def test_half_precision_is_converted_and_told(folder, caplog):
@@ -70,7 +71,7 @@ def test_half_precision_is_converted_and_told(folder, caplog):
     tower = build_tower("tiny-vit", save("pt", model.state_dict(), folder / "clip.pt"))
     assert tower.trunk.conv1.weight.dtype == torch.float32
     assert torch.equal(tower.trunk.conv1.weight, model.visual.conv1.weight.float())
-    assert "torch.float16 tensors were converted" in caplog.text
+    assert_says(caplog.text, "torch.float16")
 
 
 def test_a_file_that_does_not_fit_changes_nothing(folder):
@@ -78,15 +79,9 @@ def test_a_file_that_does_not_fit_changes_nothing(folder):
     before = {key: value.clone() for key, value in model.state_dict().items()}
     other["visual.extra"] = other.pop("visual.ln_pre.weight")
     other["visual.conv1.weight"] = torch.zeros(64, 3, 14, 14)
-    with pytest.raises(ValueError) as error:
+    shapes = ("conv1.weight", "(64, 3, 14, 14)", "(64, 3, 16, 16)")
+    with raises(ValueError, "clip.pt", "tiny-vit", "ln_pre.weight", "extra", *shapes):
         load_clip_tower(model, other, name="tiny-vit", file="clip.pt")
-    for line in (
-        "clip.pt could not be loaded into tiny-vit",
-        "missing: ln_pre.weight",
-        "without counterpart: extra",
-        "shape: conv1.weight is (64, 3, 14, 14) in the file, (64, 3, 16, 16) in the tower",
-    ):
-        assert line in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -111,11 +106,11 @@ class RaisesTypeError:
 def test_no_code_is_run(folder):
     proof = folder / "code was run"
     torch.save({"state_dict": clip_model("tiny-vit").state_dict(), "more": Runs(proof)}, folder / "zip.pt")
-    with pytest.raises(ValueError, match=r"zip.pt is refused: it wants .*mkdir"):
+    with raises(ValueError, "zip.pt", "mkdir"):
         build_tower("tiny-vit", str(folder / "zip.pt"))
     for protocol in (2, 4):
         (folder / "raw.bin").write_bytes(pickle.dumps([RaisesTypeError(), Runs(proof)], protocol=protocol))
-        with pytest.raises(ValueError, match="raw.bin"):
+        with raises(ValueError, "raw.bin"):
             build_tower("tiny-vit", str(folder / "raw.bin"))
     assert not proof.exists()
 
@@ -123,7 +118,7 @@ def test_no_code_is_run(folder):
 def test_the_flag_that_overrides_it(folder):
     data = {"state_dict": clip_model("tiny-vit").state_dict(), "args": argparse.Namespace(epochs=3)}
     torch.save(data, folder / "clip.pt")
-    with pytest.raises(ValueError, match="it wants argparse.Namespace.*MODEL.UNSAFE_PICKLE True"):
+    with raises(ValueError, "argparse.Namespace", "MODEL.UNSAFE_PICKLE"):
         build_tower("tiny-vit", str(folder / "clip.pt"))
     tower = build_tower("tiny-vit", str(folder / "clip.pt"), unsafe_pickle=True)
     assert torch.equal(tower.trunk.conv1.weight, data["state_dict"]["visual.conv1.weight"])
@@ -136,24 +131,24 @@ def test_damaged_files_are_told(folder, form):
     whole = file.read_bytes()
     for content in (whole[: len(whole) // 2], b"<html>404: not found</html>", b""):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"clip.{form} is (truncated|damaged|not a checkpoint)"):
+        with raises(ValueError, f"clip.{form}"):
             build_tower("tiny-vit", str(file))
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3, "optimizer": {}}, [torch.zeros(2)], torch.zeros(2)])
 def test_other_files_of_torch_are_told(folder, content):
     torch.save(content, folder / "other.pt")
-    with pytest.raises(ValueError, match="other.pt is no weights file: it holds"):
+    with raises(ValueError, "other.pt"):
         read_weights(str(folder / "other.pt"))
 
 
 def test_no_network_is_one_clear_error(folder, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "empty"))
-    with pytest.raises(RuntimeError, match="openclip://datacomp_xl_s13b_b90k of ViT-B-16 could not be fetched"):
+    with raises(RuntimeError, "openclip://datacomp_xl_s13b_b90k", "ViT-B-16"):
         build_tower("ViT-B-16", "openclip://datacomp_xl_s13b_b90k")
 
 
 def test_weights_of_another_activation_are_refused():
-    with pytest.raises(ValueError, match=r"'openai' were trained with QuickGELU, ViT-B-16 computes GELU.*quickgelu"):
+    with raises(ValueError, "openai", "QuickGELU", "ViT-B-16", "GELU", "ViT-B-16-quickgelu"):
         build_tower("ViT-B-16", "openclip://openai")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.messages import raises
 from helpers.tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
 
 from effowt_d2.modeling.tower import build_tower
@@ -91,7 +92,7 @@ def test_which_blocks_are_global():
 
 
 def test_bad_windows_are_told(build):
-    with pytest.raises(ValueError, match="WINDOW.*got -1"):
+    with raises(ValueError, "WINDOW", -1):
         build("tiny-vit", window=-1)
-    with pytest.raises(ValueError, match=r"GLOBAL_BLOCKS: \[4\] do not exist.*0 to 3"):
+    with raises(ValueError, "GLOBAL_BLOCKS", "[4]", 0, 3):
         build("tiny-vit", window=4, global_blocks=[1, 4])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from helpers.colour_clip import COLOURS
+from helpers.messages import raises
 
 from effowt_d2.naming import TrackNamer
 
@@ -156,23 +157,23 @@ def test_context_and_zoom_of_the_crops(cfg, noise, background):
 
 
 BAD = (
-    (dict(boxes=np.zeros((2, 4))), "(2, 4), (1,) and (1,)"),
-    (dict(boxes=np.array([[0, 0, np.nan, 5]])), "finite"),
-    (dict(boxes=np.array([[9.0, 0, 3, 5]])), "x1 <= x2"),
-    (dict(image_bgr=np.zeros((5, 5), np.uint8)), "(H, W, 3) uint8"),
-    (dict(image_bgr=np.zeros((5, 0, 3), np.uint8)), "not empty"),
-    (dict(image_bgr=np.zeros((5, 5, 3))), "float64"),
-    (dict(boxes=np.zeros((2, 4)), ids=np.array([4, 4]), scores=np.ones(2)), "occurs twice"),
+    (dict(boxes=np.zeros((2, 4))), ("(2, 4)", "(1,)")),
+    (dict(boxes=np.array([[0, 0, np.nan, 5]])), ("boxes", "finite")),
+    (dict(boxes=np.array([[9.0, 0, 3, 5]])), ("boxes", "x1 <= x2")),
+    (dict(image_bgr=np.zeros((5, 5), np.uint8)), ("(H, W, 3)", "uint8", "(5, 5)")),
+    (dict(image_bgr=np.zeros((5, 0, 3), np.uint8)), ("(H, W, 3)", "(5, 0, 3)")),
+    (dict(image_bgr=np.zeros((5, 5, 3))), ("uint8", "float64")),
+    (dict(boxes=np.zeros((2, 4)), ids=np.array([4, 4]), scores=np.ones(2)), ("ids",)),
 )
 
 
-@pytest.mark.parametrize("change, message", BAD)
-def test_what_is_no_frame_is_refused_and_changes_nothing(cfg, noise, change, message):
+@pytest.mark.parametrize("change, data", BAD)
+def test_what_is_no_frame_is_refused_and_changes_nothing(cfg, noise, change, data):
     namer = TrackNamer(cfg, WORDS)
     good = dict(image_bgr=noise, boxes=np.array([[0.0, 0, 9, 9]]), ids=np.array([0]), scores=np.ones(1))
-    with pytest.raises(ValueError) as error:
+    with raises(ValueError, *data):
         namer.update(**{**good, **change})
-    assert message in str(error.value) and namer.names() == {}
+    assert namer.names() == {}
 
 
 @pytest.mark.parametrize(
@@ -181,13 +182,11 @@ def test_what_is_no_frame_is_refused_and_changes_nothing(cfg, noise, change, mes
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_told_by_key(cfg, key, value):
     cfg.NAMING[key] = value
-    with pytest.raises(ValueError, match=f"NAMING.{key} must .*got"):
+    with raises(ValueError, f"NAMING.{key}", value):
         TrackNamer(cfg, WORDS)
 
 
-@pytest.mark.parametrize(
-    "words, message", [([], "empty"), (["a", "b", "a"], r"\['a'\].*more than once"), ("tao", "list of words")]
-)
-def test_vocabularies_that_make_no_sense_are_told(cfg, words, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("words, data", [([], "empty"), (["a", "b", "a"], "['a']"), ("tao", "list")])
+def test_vocabularies_that_make_no_sense_are_told(cfg, words, data):
+    with raises(ValueError, data):
         TrackNamer(cfg, words)

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 from helpers.made_runs import SIZE, make_frame, write_report
+from helpers.made_truth import make_gt, run_with_failures
+from helpers.messages import raises
 
 from effowt_d2.evaluation import GroundTruthError, evaluate_tao_ow
 from effowt_d2.evaluation.groups import tao_groups
@@ -14,66 +16,6 @@ from effowt_d2.report.failures import follow, most_missed, most_switched
 from effowt_d2.report.pictures import decode
 from effowt_d2.report.truth import VideoTruth
 from effowt_d2.video import open_results
-
-BOXES = {1: (10, 10, 30, 30), 2: (100, 40, 40, 40), 3: (60, 5, 20, 20)}
-
-
-def make_gt(path, frames=8, videos=("a/clip",), size=SIZE, step=1):
-    """Three still objects in every video; 1 is known, the others aren't."""
-    images, annotations = [], []
-    for v, _ in enumerate(videos):
-        for t in range(frames):
-            image_id = 100 * v + t
-            name = f"{videos[v]}/{t:04d}.jpg"
-            images.append(
-                dict(id=image_id, video_id=v + 1, frame_index=t * step, width=size[0], height=size[1], file_name=name)
-            )
-            for track, box in BOXES.items():
-                scaled = [value * size[0] / SIZE[0] for value in box]
-                annotations.append(
-                    dict(
-                        id=len(annotations),
-                        image_id=image_id,
-                        video_id=v + 1,
-                        track_id=10 * v + track,
-                        category_id=track,
-                        bbox=scaled,
-                        area=1,
-                        iscrowd=0,
-                    )
-                )
-    names = [(1, "cup"), (2, "<b>owl</b>"), (3, "fox")]
-    data = dict(
-        images=images,
-        annotations=annotations,
-        videos=[
-            dict(id=v + 1, name=name, neg_category_ids=[], not_exhaustive_category_ids=[])
-            for v, name in enumerate(videos)
-        ],
-        tracks=[
-            dict(id=10 * v + track, video_id=v + 1, category_id=track) for v in range(len(videos)) for track in BOXES
-        ],
-        categories=[dict(id=number, name=name) for number, name in names],
-        open_world=dict(known=[1], distractor=[]),
-    )
-    path.write_text(json.dumps(data))
-    return path
-
-
-def corners(track, shift=0):
-    x, y, width, height = BOXES[track]
-    return x + shift, y, x + width + shift, y + height
-
-
-def run_with_failures(count=8, named=False):
-    """Object 1 is found always; 2 by track 20, from frame 4 on by track 21; 3 only in the first two frames."""
-    frames = []
-    for t in range(count):
-        rows = [(10, *corners(1, shift=t % 2), 0.9), (20 + (t >= 4), *corners(2), 0.8)]
-        if t < 2:
-            rows.append((30, *corners(3), 0.7))
-        frames.append(make_frame(t, rows, name=f"{t:04d}" if named else None))
-    return frames
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -186,19 +128,19 @@ def test_the_video_is_told_by_the_path(tmp_path, source, video):
 @pytest.mark.parametrize("source", ["clip.mp4", "unheard/of", None, []])
 def test_a_video_that_can_not_be_told_is_an_error_that_lists_them(tmp_path, source):
     gt = make_gt(tmp_path / "gt.json", videos=("a/clip", "b/clip", "a/other"))
-    with pytest.raises(GroundTruthError, match="its path must hold the name of one: a/clip, b/clip"):
+    with raises(GroundTruthError, "a/clip", "b/clip"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={"input": source}, gt=gt)
 
 
 def test_a_bad_ground_truth_is_refused_before_the_run(tmp_path):
     (tmp_path / "gt.json").write_text("[]")
-    with pytest.raises(GroundTruthError, match="expected a JSON object"):
+    with raises(GroundTruthError, "object"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gt.json")
     with pytest.raises(FileNotFoundError):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gone.json")
     data = json.loads(make_gt(tmp_path / "gt.json").read_text())
     (tmp_path / "gt.json").write_text(json.dumps(dict(data, open_world=dict(known=[1, "2"]))))
-    with pytest.raises(ValueError, match="gt.json: open_world: known: category ids must be integers, got '2'"):
+    with raises(ValueError, "gt.json", "open_world", "known", "2"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gt.json")
     assert [file.name for file in tmp_path.iterdir()] == ["gt.json"]
 

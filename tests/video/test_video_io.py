@@ -9,6 +9,7 @@ import pytest
 from helpers.made_mkv import hide_frame, set_times
 from helpers.made_mp4 import set_durations, turn_right
 from helpers.made_videos import make_folder, make_frame, make_video, number_of
+from helpers.messages import raises
 
 from effowt_d2.video import open_frames
 from effowt_d2.video.video_reader import VideoReader
@@ -141,17 +142,17 @@ def test_arrays_are_a_source(kind):
     assert read == [(n, n, f"{n:06d}", pytest.approx(n / 10)) for n in (1, 5, 9)]
 
 
-BAD_ARRAYS = {
-    r"frame 1 has shape \(4, 5\) and type uint8, expected \(H, W, 3\)": np.zeros((4, 5), np.uint8),
-    r"type float64, expected \(H, W, 3\) uint8": np.zeros((4, 5, 3)),
-    r"shape \(0, 5, 3\)": np.zeros((0, 5, 3), np.uint8),
-    "frame 1 is a str": "frame.png",
-}
-
-
-@pytest.mark.parametrize("message", BAD_ARRAYS)
-def test_arrays_that_are_no_frames_are_told(message):
-    with open_frames([make_frame(0), BAD_ARRAYS[message]]) as frames, pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    "array, data",
+    [
+        (np.zeros((4, 5), np.uint8), (1, "(4, 5)", "uint8", "(H, W, 3)")),
+        (np.zeros((4, 5, 3)), (1, "float64", "uint8", "(H, W, 3)")),
+        (np.zeros((0, 5, 3), np.uint8), (1, "(0, 5, 3)")),
+        ("frame.png", (1, "str")),
+    ],
+)
+def test_arrays_that_are_no_frames_are_told(array, data):
+    with open_frames([make_frame(0), array]) as frames, raises(ValueError, *data):
         list(frames)
 
 
@@ -245,21 +246,21 @@ def test_a_corrupt_frame_in_matroska_is_skipped_and_counted(tmp_path):
 def test_what_can_not_be_opened(tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("this is not a video\n" * 100)
-    with pytest.raises(ValueError, match="text.mp4 can't be opened as a video"):
+    with raises(ValueError, text):
         open_frames(text)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty holds no images"):
+    with raises(ValueError, tmp_path / "empty"):
         open_frames(tmp_path / "empty")
-    with pytest.raises(FileNotFoundError, match="nowhere.mp4"):
+    with raises(FileNotFoundError, "nowhere.mp4"):
         open_frames(tmp_path / "nowhere.mp4")
-    with pytest.raises(FileNotFoundError, match="no glob that matches"):
+    with raises(FileNotFoundError, tmp_path / "*.jpg"):
         open_frames(str(tmp_path / "*.jpg"))
-    with pytest.raises(ValueError, match="list of input images is empty"):
+    with raises(ValueError, "empty"):
         open_frames([])
     folder = make_folder(tmp_path / "f", 1)
-    with pytest.raises(FileNotFoundError, match="gone.png"):
+    with raises(FileNotFoundError, "gone.png"):
         open_frames([folder / "frame0.png", folder / "gone.png"])
-    with pytest.raises(ValueError, match="text.mp4 is not an image"):
+    with raises(ValueError, text):
         open_frames([folder / "frame0.png", text])
 
 
@@ -268,22 +269,22 @@ def test_a_video_without_frames(tmp_path):
     data = path.read_bytes()
     start = data.index(b"movi")
     (tmp_path / "none.avi").write_bytes(data[:start] + b"movi")
-    with pytest.raises(ValueError, match="none.avi (is a video without frames|can't be opened)"):
+    with raises(ValueError, "none.avi"):
         open_frames(tmp_path / "none.avi")
 
 
 @pytest.mark.parametrize(
-    "choice, message",
+    "choice, data",
     [
-        (dict(stride=0), "stride must be at least 1, got 0"),
-        (dict(start=-1.0), "0 <= start < end"),
-        (dict(start=2.0, end=1.0), "0 <= start < end"),
-        (dict(start=5.0), "no frame from 5.0 s"),
-        (dict(fps=0.0), "frames per second must be above 0"),
+        (dict(stride=0), ("stride", 0)),
+        (dict(start=-1.0), ("start", -1.0)),
+        (dict(start=2.0, end=1.0), ("start", "end", 2.0, 1.0)),
+        (dict(start=5.0), (5.0,)),
+        (dict(fps=0.0), (0.0,)),
     ],
 )
-def test_bad_choices(tmp_path, choice, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_choices(tmp_path, choice, data):
+    with raises(ValueError, *data):
         open_frames(make_folder(tmp_path / "f", 3), **choice)
 
 
@@ -291,13 +292,13 @@ def test_bad_choices(tmp_path, choice, message):
 def test_an_unreadable_video(tmp_path):
     path = make_video(tmp_path / "v.avi", 1)
     path.chmod(0)
-    with pytest.raises(PermissionError, match="v.avi is not readable"):
+    with raises(PermissionError, path):
         open_frames(path)
 
 
 @pytest.mark.parametrize("source", ["97", 97])
 def test_a_missing_camera(source, capfd):
-    with pytest.raises(ValueError, match="^no camera 97$"):
+    with raises(ValueError, 97):
         open_frames(source)
     assert capfd.readouterr().err == ""
 
@@ -329,9 +330,9 @@ def test_a_video_is_read_once(tmp_path):
     path = make_video(tmp_path / "v.avi", 3)
     with open_frames(path) as frames:
         assert len(list(frames)) == 3
-        with pytest.raises(RuntimeError, match="v.avi was read or closed before; open it again"):
+        with raises(RuntimeError, path):
             iter(frames)
     closed = open_frames(path)
     closed.close()
-    with pytest.raises(RuntimeError, match="v.avi was read or closed before"):
+    with raises(RuntimeError, path):
         list(closed)

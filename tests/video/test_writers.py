@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.full_disk import no_file_above
 from helpers.made_videos import make_frame, number_of
+from helpers.messages import assert_says, raises
 from pycocotools.coco import COCO
 
 from effowt_d2.video import FrameTracks, open_frames, open_results, open_writer
@@ -63,7 +65,7 @@ def test_a_folder_with_the_frames_of_another_run_is_refused(tmp_path):
         (tmp_path / name).write_text("not a frame of ours")
     with open_writer(tmp_path, 10) as writer:
         writer.write(make_frame(7), 7)
-    with pytest.raises(FileExistsError, match=r"holds frames already \(000007.jpg\): give another"):
+    with raises(FileExistsError, "000007.jpg"):
         open_writer(tmp_path, 10)
 
 
@@ -121,17 +123,17 @@ def test_a_video_whose_frames_are_lost_on_disk_is_not_passed_off_as_whole(tmp_pa
     partial = next(tmp_path.iterdir())
     writer._writer.release()
     partial.write_bytes(b"")
-    with pytest.raises(OSError, match="holds 0 of 5 frames"):
+    with raises(OSError, 0, 5):
         writer.close()
     assert not (tmp_path / "out.avi").exists()
 
 
 def test_unknown_endings_name_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"'.gif'; known: .mp4, .webm"):
+    with raises(ValueError, ".gif", ".mp4", ".webm"):
         open_writer(tmp_path / "out.gif", 10)
-    with pytest.raises(ValueError, match=r"'.xml'; known: .cocovid.json, .json, .txt, .csv"):
+    with raises(ValueError, ".xml", ".cocovid.json", ".json", ".txt", ".csv"):
         open_results(tmp_path / "out.xml")
-    with pytest.raises(ValueError, match="above 0, got 0"):
+    with raises(ValueError, 0):
         open_writer(tmp_path / "out.mp4", 0)
 
 
@@ -139,7 +141,7 @@ def test_unknown_endings_name_the_known_ones(tmp_path):
 def test_places_that_can_not_be_written(tmp_path, opener):
     (tmp_path / "file").write_text("in the way")
     ending = ".mp4" if opener is not open_results else ".json"
-    with pytest.raises(NotADirectoryError, match="file: a part of this path is a file"):
+    with raises(NotADirectoryError, tmp_path / "file"):
         opener(tmp_path / "file" / f"out{ending}")
     made = tmp_path / "made" / "deep" / f"out{ending}"
     opener(made)
@@ -148,7 +150,7 @@ def test_places_that_can_not_be_written(tmp_path, opener):
 
 def test_results_into_a_folder(tmp_path):
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(IsADirectoryError, match="a.json is a folder"):
+    with raises(IsADirectoryError, "a.json"):
         open_results(tmp_path / "a.json")
 
 
@@ -229,7 +231,7 @@ def test_names_are_written_where_there_are_some(tmp_path):
 @pytest.mark.parametrize("ending", RESULT_ENDINGS)
 def test_results_on_a_full_disk_keep_the_frames_before(tmp_path, ending):
     path = tmp_path / f"r{ending}"
-    with pytest.raises(OSError, match=r"holds the \d+ frames before.*r\.") as caught:
+    with raises(OSError, path) as caught:
         with open_results(path) as writer, no_file_above(5000):
             for index in range(1000):
                 writer.write(some_tracks(index))
@@ -245,11 +247,11 @@ def test_results_on_a_full_disk_keep_the_frames_before(tmp_path, ending):
         assert text.endswith("\n") and len({line.count(",") for line in lines}) == 1
         frames = {int(line.split(",")[0]) - (ending == ".txt") for line in lines}
     assert frames == set(range(writer.frames)) and writer.frames > 10
-    assert f"holds the {writer.frames} frames" in str(caught.value)
+    assert_says(caught.value, writer.frames)
 
 
 def test_a_coco_vid_file_that_can_not_be_joined_says_where_its_parts_are(tmp_path):
-    with pytest.raises(OSError, match="its annotations are in .*, its images in ") as caught:
+    with pytest.raises(OSError) as caught:
         with open_results(tmp_path / "r.cocovid.json") as writer:
             for index in range(10):
                 writer.write(some_tracks(index))
@@ -265,7 +267,7 @@ def test_a_folder_on_a_full_disk_keeps_whole_pictures(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     with open_writer(tmp_path / "out", 10) as writer:
         writer.write(picture[:16, :16], 0)
-        with no_file_above(2000), pytest.raises(OSError, match=r"File too large: .*out/000001\.jpg"):
+        with no_file_above(2000), raises(OSError, "000001.jpg", os.strerror(errno.EFBIG)):
             writer.write(picture, 1)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["000000.jpg"]
 

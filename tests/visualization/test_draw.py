@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.messages import raises
 
 from effowt_d2.visualization import Trails, draw_tracks, track_color
 
@@ -123,7 +124,7 @@ def test_trails_go_by_time_and_not_by_frames():
 
 
 def test_a_trail_has_a_length():
-    with pytest.raises(ValueError, match="above 0 seconds, got 0"):
+    with raises(ValueError, 0):
         Trails(0)
 
 
@@ -133,7 +134,7 @@ def test_fifty_tracks_take_milliseconds():
     boxes = np.concatenate([corners, corners + 80], axis=1)
     frame, times = canvas(size=(1280, 720)), []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         draw_tracks(frame, boxes, np.arange(50), rng.uniform(size=50))
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.05

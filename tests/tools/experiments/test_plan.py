@@ -8,6 +8,7 @@ from experiments.plan import PlanError
 from experiments.plan_file import load_plan
 from experiments.recipe import check_configs
 from helpers import ROOT
+from helpers.messages import raises
 from helpers.small_plan import PLAN
 
 
@@ -66,9 +67,8 @@ def changed(path, value):
     ("- a\n", ["must be a mapping"]),
 ])  # fmt: skip
 def test_mistakes_are_named(tmp_path, plan, words):
-    with pytest.raises(PlanError) as error:
+    with raises(PlanError, words, "plan.yaml"):
         load(tmp_path, plan)
-    assert all(word in str(error.value) for word in [*words, "plan.yaml"]), error.value
 
 
 @pytest.mark.parametrize("plan, word", [
@@ -78,16 +78,15 @@ def test_mistakes_are_named(tmp_path, plan, words):
 ])  # fmt: skip
 def test_mistakes_in_configs_end_the_runner_before_anything_runs(runs, plan, word):
     runs.write(plan)
-    with pytest.raises(SystemExit) as exit:
+    with raises(SystemExit, "run_experiments.py", word):
         runs()
-    assert "run_experiments.py: error:" in str(exit.value) and word in str(exit.value)
     assert not runs.csv.exists() and not runs.output.exists()
 
 
-@pytest.mark.parametrize("arguments, word", [
-    (["--only", "mian"], "mian: no such group or variant; the groups are rates, main"),
-    (["--plan", "no.yaml"], "plan no.yaml: no such file"),
+@pytest.mark.parametrize("arguments, data", [
+    (["--only", "mian"], ("mian", "rates", "main")),
+    (["--plan", "no.yaml"], ("no.yaml",)),
 ])  # fmt: skip
-def test_mistakes_on_the_command_line(runs, arguments, word):
-    with pytest.raises(SystemExit, match=word):
+def test_mistakes_on_the_command_line(runs, arguments, data):
+    with raises(SystemExit, *data):
         runs(*arguments)

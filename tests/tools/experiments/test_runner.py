@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from experiments.revision import find_revision
 from experiments.table import SCORES, open_runs
 from helpers import FOLDER, ROOT, small_shapes
+from helpers.messages import assert_says, raises
 from helpers.small_plan import PLAN, Runs
 
 SIDE = "main/side/seed1"
@@ -50,7 +50,7 @@ def test_a_plan_is_run_once_with_the_best_rate(runs, capsys):
 
 def test_a_run_waits_for_its_search_and_a_selection_is_one(runs, capsys):
     assert runs("--only", SIDE.rsplit("/", 1)[0]) == 1
-    assert "main/side/seed1: not run: needs rates/side_0.001, seed 1" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "main/side/seed1", "rates/side_0.001")
     assert runs("--only", "rates/side", "main/side") == 0
     assert [row["name"] for row in runs.rows()] == ["side_0.001"] * 2 + ["side_0.002"] * 2 + ["side"] * 2
 
@@ -62,7 +62,7 @@ def test_a_killed_and_a_failed_run_are_marked_and_retried(runs, capsys):
     assert {(runs.row(f"main/side/seed{s}")["status"], runs.row(f"main/side/seed{s}")["error"]) for s in (1, 2)} == {
         ("killed", "signal 9"), ("failed", "ValueError: REDUCTION 5 does not divide 192"),
     }  # fmt: skip
-    assert "main/side/seed1: killed: signal 9" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "main/side/seed1", "signal 9")
     spent = float(runs.row(SIDE)["seconds"])
     assert runs("--only", "main/side") == 0
     row = runs.row(SIDE)
@@ -106,14 +106,14 @@ def test_what_a_killed_runner_leaves_is_marked_and_goes_on(runs, capsys):
     runner.communicate()
     assert runs.row("rates/side_0.001/seed1")["status"] == "running"
     # the training outlives its runner, and nobody else may train in its folder
-    with pytest.raises(SystemExit, match="still at work"):
+    with raises(SystemExit, "rates/side_0.001"):
         runs()
     (child,) = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _trains_in(p, runs.output)]
     os.kill(child, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{child}").exists())
     runs.behave("rates/side_0.001", "", "fail")
     assert runs("--only", "rates/side_0.001") == 1
-    assert "rates/side_0.001/seed1 was killed with its runner" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "rates/side_0.001/seed1")
     assert [row["status"] for row in runs.rows()] == ["done", "failed"]
 
 
@@ -139,7 +139,7 @@ def test_other_revisions_and_configs(runs, capsys):
     table.put({**row, "revision": "0ddba11"} for row in table.rows)
     capsys.readouterr()
     assert runs("--only", "rates") == 0
-    assert "0ddba11 (4); they are kept" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "0ddba11", 4)
     assert len(runs.starts("rates/side_0.001/seed1")) == 1
     runs.write({**PLAN, "keys": {**PLAN["keys"], "SOLVER.WARMUP_ITERS": 1}})
     assert runs("--only", "rates") == 0
@@ -169,7 +169,7 @@ def test_a_folder_of_something_else_is_left_alone(runs):
 def test_a_table_with_other_columns_is_refused(runs):
     runs.csv.parent.mkdir()
     runs.csv.write_text("group,name\nrates,side\n")
-    with pytest.raises(SystemExit, match="runs.csv has the columns group, name; expected are group, name, seed"):
+    with raises(SystemExit, "runs.csv", "group, name", "group, name, seed"):
         runs()
 
 
@@ -182,7 +182,7 @@ def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SMALL_SHAPES", str(tmp_path / "shapes"))
     with small_shapes.registered(tmp_path / "shapes"):
         assert runs() == 0
-    assert "again/real/seed1: skipped: dataset davis_tao" in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "again/real/seed1", "davis_tao")
     trained, same = (runs.row(f"{path}/seed1") for path in ("one/side", "again/same"))
     assert len(runs.rows()) == 2 and [trained["steps"], same["steps"]] == ["3", "0"]
     assert [same[name] for name in SCORES] == [trained[name] for name in SCORES]
