@@ -171,7 +171,7 @@ def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folde
         code = run(config_file, "--input", folder, "--output", tmp_path / "out.mp4", "--results", tmp_path / "r.txt")
     printed = capsys.readouterr()
     assert code == 2
-    assert_says(printed.err, tmp_path / "out.mp4", "12 frames")
+    assert_says(printed.err, "out.mp4", "12 frames")
     assert (tmp_path / "out.mp4").read_text() == "old"
     assert "out.mp4" not in printed.out
     assert_says(printed.out, "r.txt (12 frames)")
