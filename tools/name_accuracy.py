@@ -11,6 +11,7 @@ from effowt_d2.evaluation.ground_truth import GroundTruth
 from effowt_d2.evaluation.owta import box_iou
 from effowt_d2.evaluation.results_io import Results
 from effowt_d2.naming import TrackNamer
+from effowt_d2.utils.boxes import xywh_to_xyxy
 
 __all__ = ["FrameBoxes", "NamedTrack", "name_accuracy", "name_true_tracks", "result_boxes", "true_boxes"]
 
@@ -103,8 +104,7 @@ def _names_of_video(
     for image in images:
         here = boxes.at(np.flatnonzero(boxes.image == image))
         if len(here.track):
-            corners = np.concatenate([here.boxes[:, :2], here.boxes[:, :2] + here.boxes[:, 2:]], axis=1)
-            namer.update(read(int(image)), corners, here.track, here.scores)
+            namer.update(read(int(image)), xywh_to_xyxy(here.boxes), here.track, here.scores)
     return namer.names()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from effowt_d2.assets.vlm_configs import FOLDER, SHAPES_CLIP, register_vlm_configs
+from effowt_d2.utils.files import write_atomically
 
 _HELD_OUT = 4  # random stream of the evaluation pictures
 logger = logging.getLogger("train_shapes_vlm")
@@ -105,9 +105,7 @@ def make_optimizers(
 def save(model: torch.nn.Module, path: Path) -> None:
     """Write an open_clip checkpoint in half precision; the old file stays until the new one is whole."""
     state = {name: tensor.detach().cpu().half() for name, tensor in model.state_dict().items()}
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"state_dict": state}, partial)
-    os.replace(partial, path)
+    write_atomically(path, lambda stream: torch.save({"state_dict": state}, stream))
 
 
 def evaluate(model: torch.nn.Module, tokenizer, pictures: tuple[torch.Tensor, list[int]]) -> dict:

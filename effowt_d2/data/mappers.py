@@ -8,7 +8,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
-from .views import AtLeastOnePixel, build_view_augmentations, read_record_image, to_tensor
+from .views import build_view_augmentations, read_record_image, resize_frame, to_tensor
 
 __all__ = ["FrameMapper", "TwoViewMapper"]
 
@@ -93,7 +93,8 @@ class FrameMapper:
 
     @configurable
     def __init__(self, *, min_size: int, max_size: int, image_format: str):
-        self.resize = AtLeastOnePixel(T.ResizeShortestEdge([min_size, min_size], max_size))
+        self.min_size = min_size
+        self.max_size = max_size
         self.image_format = image_format
 
     @classmethod
@@ -116,5 +117,5 @@ class FrameMapper:
         """
         frame = {name: value for name, value in record.items() if name != "annotations"}
         image = read_record_image(frame, self.image_format)
-        frame["image"] = to_tensor(self.resize.get_transform(image).apply_image(image))
+        frame["image"] = resize_frame(image, self.min_size, self.max_size)
         return frame

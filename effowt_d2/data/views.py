@@ -10,7 +10,15 @@ from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from PIL import Image
 
-__all__ = ["AtLeastOnePixel", "ImageReadError", "build_view_augmentations", "read_record_image", "seeded"]
+__all__ = [
+    "AtLeastOnePixel",
+    "ImageReadError",
+    "build_view_augmentations",
+    "read_record_image",
+    "resize_frame",
+    "seeded",
+    "to_tensor",
+]
 
 
 class ImageReadError(OSError):
@@ -65,6 +73,21 @@ class AtLeastOnePixel(T.Augmentation):
         # plain numbers: some resizes of Detectron2 v0.6 give numpy's, which Pillow refuses
         height, width = (max(1, int(side)) for side in (transform.new_h, transform.new_w))
         return T.ResizeTransform(*image.shape[:2], height, width, transform.interp)
+
+
+def resize_frame(image: np.ndarray, min_size: int, max_size: int) -> torch.Tensor:
+    """Scale a frame for inference, in an evaluation as in a demo.
+
+    Args:
+        image: (H, W, C) uint8.
+        min_size: length of the shorter side in pixels; 0 keeps the frame's size.
+        max_size: greatest length of the longer side.
+
+    Returns:
+        (C, h, w) uint8.
+    """
+    resize = AtLeastOnePixel(T.ResizeShortestEdge([min_size, min_size], max_size))
+    return to_tensor(resize.get_transform(image).apply_image(image))
 
 
 def build_view_augmentations(cfg: CfgNode) -> list[T.Augmentation]:

@@ -10,6 +10,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from effowt_d2.utils.boxes import xyxy_to_xywh
+
 from .ground_truth import Frames, load_frames, load_ground_truth, read_ground_truth_json
 from .groups import check_subsets
 from .results_io import Results
@@ -80,13 +82,12 @@ class TAOOWEvaluator(DatasetEvaluator):
                     f"image {frame['image_id']}: the instances lack {missing}, they have {list(instances.get_fields())}"
                 )
             instances = instances[instances.track_ids >= 0].to("cpu")
-            boxes = instances.pred_boxes.tensor.detach().numpy().astype(np.float64)
-            boxes[:, 2:] -= boxes[:, :2]
+            boxes = xyxy_to_xywh(instances.pred_boxes.tensor.detach().double())
             self._predictions.append(
                 {
                     "image_id": int(frame["image_id"]),
                     "video_id": int(frame["video_id"]),
-                    "bbox": boxes,
+                    "bbox": boxes.numpy(),
                     "score": instances.scores.detach().numpy().astype(np.float64),
                     "track_id": instances.track_ids.numpy().astype(np.int64),
                 }

@@ -9,16 +9,19 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
+from .entries import NO_VIDEO
 from .ground_truth import GroundTruth, load_ground_truth
 from .groups import CategoryGroups, check_subsets, choose_groups
 from .jobs import VideoJob, score_job, video_jobs
 from .owta import VideoScore, combine_videos
-from .results_io import NO_VIDEO, Results, check_results, load_results
+from .processes import map_in_processes
+from .results_io import Results, check_results, load_results
 
 __all__ = ["evaluate_tao_ow", "format_table"]
 
-# Below this many results the processes cost more than they save
-SMALL = 1_000_000
+# Below this many results the processes cost more than they save: their server imports this package once, 5 seconds of
+# one core, in which as many as 2.5 million results are scored
+SMALL = 4_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ def evaluate_tao_ow(
         max_detections: results kept per image, highest scores first; 0 keeps all.
         groups: known and distractor category ids, ``{"known": ids, "distractor": ids}``; by default the
             ground truth's field "open_world", else TAO's.
-        workers: processes; 0 means one per core, and small inputs are scored in this process.
+        workers: processes; 0 means one per core. With 1, and for small inputs, none is started.
         progress: True shows bars, False none, None only on a terminal.
 
     Returns:
@@ -54,6 +57,7 @@ def evaluate_tao_ow(
         ResultsError, GroundTruthError: the input cannot be scored (both are ValueError); file, entry and
             value named.
         ValueError: an unknown subset or a negative limit.
+        WorkerDiedError: a process was killed, mostly by the system for want of memory.
     """
     check_subsets(subsets)
     if isinstance(max_detections, bool) or not isinstance(max_detections, int) or max_detections < 0:
@@ -84,8 +88,7 @@ def _score_all(jobs: Iterator[VideoJob], count: int, processes: int, progress: b
     with tqdm(total=count, unit="video", desc="scoring", disable=hidden) as bar:
         if processes == 1:
             return [_counted(score_job(job), bar) for job in jobs]
-        with multiprocessing.get_context().Pool(processes) as pool:
-            return [_counted(scores, bar) for scores in pool.imap(score_job, jobs)]
+        return [_counted(scores, bar) for scores in map_in_processes(score_job, jobs, processes)]
 
 
 def _counted(scores: list[VideoScore], bar: tqdm) -> list[VideoScore]:

@@ -1,19 +1,19 @@
 """Results to files: the result JSON that trackeval reads, and MOTChallenge text."""
 
-import contextlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
+from effowt_d2.utils.files import write_atomically
+
+from .entries import NO_VIDEO
+from .formats import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 from .ground_truth import Frames, load_frames
-from .results_io import NO_VIDEO, SLICE, Results, check_results, load_results
+from .results_io import SLICE, Results, check_results, load_results
 
 __all__ = ["write_mot_challenge", "write_results_json"]
-
-MOT_LINE = "%d,%d,%.2f,%.2f,%.2f,%.2f,%.6f,-1,-1,-1\n"
 
 
 def write_results_json(results: Results, path: str | os.PathLike) -> None:
@@ -22,13 +22,19 @@ def write_results_json(results: Results, path: str | os.PathLike) -> None:
     Args:
         results: the results; an entry without a video has no field video_id.
         path: the file; its folder is created.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    with _atomic(path) as file:
-        file.write("[")
+
+    def write(file: BinaryIO) -> None:
+        file.write(JSON_LIST_START.encode())
         for start in range(0, len(results), SLICE):
-            entries = _entries(results, start, start + SLICE)
-            file.write((",\n" if start else "\n") + ",\n".join(map(json.dumps, entries)))
-        file.write("\n]\n")
+            file.write(json_list_items(_entries(results, start, start + SLICE), before=start).encode())
+        file.write(JSON_LIST_END.encode())
+
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    write_atomically(path, write)
 
 
 def write_mot_challenge(
@@ -49,6 +55,7 @@ def write_mot_challenge(
 
     Raises:
         ResultsError, GroundTruthError: as in the evaluation.
+        OSError: a file cannot be written.
     """
     frames = gt if isinstance(gt, Frames) else load_frames(gt)
     results = load_results(results)
@@ -56,12 +63,16 @@ def write_mot_challenge(
     number = _frame_numbers(frames)[image]
     order = np.lexsort((number, frames.image_video[image]))
     stops = np.searchsorted(frames.image_video[image][order], np.arange(len(frames.video_ids) + 1))
+    os.makedirs(folder, exist_ok=True)
     for name, start, stop in zip(frames.video_names, stops[:-1], stops[1:]):
-        with _atomic(os.path.join(folder, name.replace("/", "-") + ".txt")) as file:
-            rows = order[start:stop]
-            columns = (number[rows], results.track_id[rows], results.bbox[rows], results.score[rows])
-            for frame, track, box, score in zip(*(column.tolist() for column in columns)):
-                file.write(MOT_LINE % (frame, track, *box, score))
+        rows = order[start:stop]
+        columns = (number[rows], results.track_id[rows], results.bbox[rows], results.score[rows])
+        text = "".join(
+            mot_line(*row, box_format=".2f", score_format=".6f")
+            for row in zip(*(column.tolist() for column in columns))
+        )
+        path = os.path.join(folder, name.replace("/", "-") + ".txt")
+        write_atomically(path, _writes(text), durable=False)
 
 
 def _frame_numbers(frames: Frames) -> np.ndarray:
@@ -82,19 +93,5 @@ def _entries(results: Results, start: int, stop: int) -> Iterator[dict]:
         yield entry
 
 
-@contextlib.contextmanager
-def _atomic(path: str | os.PathLike) -> Iterator[TextIO]:
-    """A text file for writing that takes its name only when it is complete."""
-    path = os.fspath(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = path  # a full disk does not say which file it has no room for
-        raise
+def _writes(text: str) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(text.encode())

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.data.views import AtLeastOnePixel, to_tensor
+from effowt_d2.data.views import resize_frame
 from effowt_d2.engine.step import inference_autocast
 from effowt_d2.video import Frame, FrameTracks
 
@@ -56,7 +55,6 @@ class VideoPredictor:
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
         EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
-        self._resize = AtLeastOnePixel(T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST))
         self._video_id = 0
         self.times = TimeSplit(cfg.MODEL.DEVICE)
         watch_model(self.times, self.model)
@@ -88,8 +86,8 @@ class VideoPredictor:
             height, width = image.shape[:2]
             if self.cfg.INPUT.FORMAT == "RGB":
                 image = image[:, :, ::-1]
-            tensor = to_tensor(self._resize.get_transform(image).apply_image(image)).float()
-            return dict(image=tensor, height=height, width=width, **place)
+            tensor = resize_frame(image, self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MAX_SIZE_TEST)
+            return dict(image=tensor.float(), height=height, width=width, **place)
 
     def _detect(self, inputs: list[dict]) -> list[Instances]:
         with self.times.stage("heads"), torch.inference_mode(), inference_autocast(self.cfg):

@@ -8,6 +8,7 @@ import numpy as np
 
 from effowt_d2.evaluation import evaluate_tao_ow
 from effowt_d2.evaluation.groups import choose_groups
+from effowt_d2.utils.boxes import xywh_to_xyxy
 from effowt_d2.visualization import draw_tracks
 
 from .failures import Followed, follow, most_missed, most_switched
@@ -154,7 +155,7 @@ class _Pictures:
 
 def _corners(box: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """x, y, width, height to x1, y1, x2, y2 in another scale."""
-    return np.concatenate([box[:2] * scale, (box[:2] + box[2:]) * scale])
+    return xywh_to_xyxy(box) * np.tile(scale, 2)
 
 
 def _surroundings(box: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from effowt_d2.evaluation.ground_truth import GroundTruthError, load_ground_truth, read_ground_truth_json
 from effowt_d2.evaluation.groups import choose_groups
+from effowt_d2.utils.boxes import xyxy_to_xywh
 from effowt_d2.video import FrameTracks
 
 __all__ = ["SeenFrame", "VideoTruth"]
@@ -116,14 +117,13 @@ def _seen(position: int, tracks: FrameTracks, image: dict) -> SeenFrame:
     height, width = tracks.image.shape[:2]
     # the video may have been made smaller than the images that were annotated
     scale = (image.get("width", width) / width, image.get("height", height) / height)
-    boxes = np.concatenate([tracks.boxes[:, :2], tracks.boxes[:, 2:] - tracks.boxes[:, :2]], axis=1)
     return SeenFrame(
         position,
         tracks.time,
         image["id"],
         scale,
         (width, height),
-        boxes.astype(np.float64) * (scale * 2),
+        xyxy_to_xywh(tracks.boxes).astype(np.float64) * (scale * 2),
         tracks.ids.astype(np.int64),
         tracks.scores.astype(np.float64),
     )

@@ -11,10 +11,10 @@ import detectron2
 import numpy as np
 import torch
 
-from effowt_d2.utils.files import is_disk_full
+from effowt_d2.utils.files import is_disk_full, write_atomically
 from effowt_d2.version import __version__
 from effowt_d2.video import FrameTracks
-from effowt_d2.video.outputs import check_file, partial_name
+from effowt_d2.video.outputs import check_file
 
 from .lives import Lives
 from .page import to_json, write_page
@@ -91,21 +91,17 @@ class ReportWriter:
         if not len(self._spool):
             self._spool.close()
             return
-        partial = partial_name(self.path)
         try:
-            while not self._write_page(partial):
+            while not self._write_page():
                 self._spool.thin()
-            os.replace(partial, self.path)
         finally:
-            partial.unlink(missing_ok=True)
             self._spool.close()
 
-    def _write_page(self, partial: Path) -> bool:
+    def _write_page(self) -> bool:
         """Whether the page fitted on the disk."""
         data = self._data()
         try:
-            with open(partial, "wb") as file:
-                write_page(file, self._title, data, self._records())
+            write_atomically(self.path, lambda file: write_page(file, self._title, data, self._records()))
         except OSError as error:
             if is_disk_full(error) and len(self._spool) > 1:
                 return False

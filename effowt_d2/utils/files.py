@@ -6,9 +6,10 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["DiskFullError", "is_disk_full", "write_atomically"]
+__all__ = ["DiskFullError", "is_disk_full", "partial_name", "publish", "write_atomically"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -22,24 +23,25 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
-def write_atomically(file: str, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file such that others see the old one or the whole new one, even if this process or machine dies.
+def write_atomically(file: str | os.PathLike, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
+    """Write a file such that others see the old one or the whole new one, even if this process dies.
 
     Args:
         file: what to write or replace; its folder must exist.
-        write: gets the open binary file.
+        write: gets the open binary file; called once more, with a stream that only counts, where the disk is full.
+        durable: wait until the file is on the disk, so that the machine may die, too. A file of many that can be made
+            again is not worth the wait.
 
     Raises:
         DiskFullError: no space.
         OSError: no folder, or no right to write. In either case nothing is left behind.
     """
+    file = os.fspath(file)
     temporary = f"{file}.tmp"
     try:
         with open(temporary, "wb") as stream:
             write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        publish(temporary, file, durable=durable)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -47,10 +49,37 @@ def write_atomically(file: str, write: Callable[[BinaryIO], None]) -> None:
         if isinstance(error, (OSError, RuntimeError)):
             raise _explained(error, file, write) from error
         raise
-    _sync_folder(os.path.dirname(os.path.abspath(file)))
 
 
-def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], None]) -> OSError:
+def partial_name(path: Path) -> Path:
+    """The name to write ``path`` under until it is whole, where that takes long or an encoder opens the file itself.
+
+    It has the id of this process, so that two runs don't mix, and the extension of ``path``, as encoders go by it.
+    """
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
+def publish(partial: str | os.PathLike, path: str | os.PathLike, *, durable: bool = True) -> None:
+    """Give a whole file or folder its name, in one step; a file that has the name is replaced.
+
+    Args:
+        partial: the file or folder, closed.
+        path: its name, on the same disk.
+        durable: see :func:`write_atomically`.
+
+    Raises:
+        OSError: the content or the name could not be written; ``path`` is as before.
+    """
+    if durable and not os.path.isdir(partial):
+        _sync(partial)
+    os.replace(partial, path)
+    if durable:
+        # not every file system can do that for a folder
+        with contextlib.suppress(OSError):
+            _sync(os.path.dirname(os.path.abspath(path)))
+
+
+def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], object]) -> OSError:
     cause = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__
@@ -63,7 +92,7 @@ def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], None
     return DiskFullError(f"{message}; it takes {_size(write):,} bytes, and {free:,} are free there")
 
 
-def _size(write: Callable[[BinaryIO], None]) -> int:
+def _size(write: Callable[[BinaryIO], object]) -> int:
     counter = _Counter()
     write(counter)
     return counter.count
@@ -83,11 +112,9 @@ class _Counter(io.RawIOBase):
         return length
 
 
-def _sync_folder(folder: str) -> None:
-    """The new name is only safe once its folder is on disk; not every file system can do that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: str | os.PathLike) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+from effowt_d2.evaluation.formats import json_list_items
+from effowt_d2.utils.files import partial_name
+
 from .frame_tracks import FrameTracks
-from .outputs import partial_name
 from .results_writer import GrowingFile, ResultsWriter, track_rows
 
 __all__ = ["CocoVidJson"]
@@ -37,12 +39,8 @@ class CocoVidJson(ResultsWriter):
 
     def _append(self, tracks: FrameTracks) -> None:
         # the image first: one without annotations does no harm, an annotation without its image would
-        self._images.append(self._comma(self.frames) + json.dumps(self._image(tracks)))
+        self._images.append(json_list_items([self._image(tracks)], before=self.frames))
         super()._append(tracks)
-
-    @staticmethod
-    def _comma(before: int) -> str:
-        return ",\n" if before else "\n"
 
     def _image(self, tracks: FrameTracks) -> dict:
         height, width = tracks.image.shape[:2]
@@ -51,13 +49,13 @@ class CocoVidJson(ResultsWriter):
         return dict(place, file_name=tracks.name, time=round(tracks.time, 4), **size)
 
     def _format(self, tracks: FrameTracks) -> str:
-        lines = []
+        entries = []
         for number, (track_id, box, score, named) in enumerate(track_rows(tracks), self.tracks + 1):
             same = dict(image_id=tracks.index + 1, video_id=1, category_id=1, iscrowd=0)
             ids = dict(id=number, instance_id=track_id + 1, track_id=track_id + 1)
             area = round(box[2] * box[3], 3)
-            lines.append(json.dumps(dict(ids, **same, bbox=box, area=area, score=score, **named)))
-        return self._comma(self.tracks) + ",\n".join(lines) if lines else ""
+            entries.append(dict(ids, **same, bbox=box, area=area, score=score, **named))
+        return json_list_items(entries, before=self.tracks)
 
     def close(self) -> None:
         """Join both parts and give the file its name.

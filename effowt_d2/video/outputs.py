@@ -1,9 +1,9 @@
-"""Output files that exist only when they are whole: written under another name first, renamed at the end."""
+"""Whether an output file or folder can be written, asked before any work is done for it."""
 
 import os
 from pathlib import Path
 
-__all__ = ["check_file", "check_folder", "partial_name"]
+__all__ = ["check_file", "check_folder"]
 
 
 def check_file(path: Path) -> None:
@@ -33,8 +33,3 @@ def check_folder(path: Path) -> None:
         raise PermissionError(f"output folder {path} can't be made: no permission") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(f"output folder {path} is not writable")
-
-
-def partial_name(path: Path) -> Path:
-    """The name to write ``path`` under until it's whole; the ending stays, as encoders go by it."""
-    return path.with_name(f".partial-{os.getpid()}-{path.name}")

@@ -2,8 +2,9 @@
 
 import csv
 import io
-import json
 from pathlib import Path
+
+from effowt_d2.evaluation.formats import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 
 from .coco_vid import CocoVidJson
 from .frame_tracks import FrameTracks
@@ -15,16 +16,15 @@ __all__ = ["FrameTracks", "RESULT_ENDINGS", "ResultsWriter", "open_results"]
 class _TaoJson(ResultsWriter):
     """TAO's flat list: ``image_id`` is the frame's index, ``video_id`` and ``category_id`` are 1."""
 
-    header, footer = "[", "\n]\n"
+    header, footer = JSON_LIST_START, JSON_LIST_END
 
     def _format(self, tracks: FrameTracks) -> str:
         same = dict(image_id=tracks.index, video_id=1, category_id=1)
-        lines = [
-            json.dumps(dict(same, track_id=track_id, bbox=box, score=score, **named))
+        entries = (
+            dict(same, track_id=track_id, bbox=box, score=score, **named)
             for track_id, box, score, named in track_rows(tracks)
-        ]
-        first = "\n" if self.tracks == 0 else ",\n"
-        return first + ",\n".join(lines) if lines else ""
+        )
+        return json_list_items(entries, before=self.tracks)
 
 
 class _MotText(ResultsWriter):
@@ -32,8 +32,7 @@ class _MotText(ResultsWriter):
 
     def _format(self, tracks: FrameTracks) -> str:
         return "".join(
-            f"{tracks.index + 1},{track_id + 1},{','.join(map(str, box))},{score},-1,-1,-1\n"
-            for track_id, box, score, _ in track_rows(tracks)
+            mot_line(tracks.index + 1, track_id + 1, box, score) for track_id, box, score, _ in track_rows(tracks)
         )
 
 

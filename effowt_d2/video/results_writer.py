@@ -1,14 +1,14 @@
 """A results file written frame by frame in constant memory, and whole after every frame."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+from effowt_d2.utils.boxes import xyxy_to_xywh
+from effowt_d2.utils.files import partial_name, publish
 
 from .frame_tracks import FrameTracks
-from .outputs import check_file, partial_name
+from .outputs import check_file
 
 __all__ = ["GrowingFile", "ResultsWriter", "track_rows"]
 
@@ -19,8 +19,8 @@ def track_rows(tracks: FrameTracks) -> Iterator[tuple[int, list[float], float, d
     Yields:
         id, [x, y, width, height], score, and ``{"name", "name_score"}``, empty where the track has no name.
     """
-    sizes = np.concatenate([tracks.boxes[:, :2], tracks.boxes[:, 2:] - tracks.boxes[:, :2]], axis=1)
-    for row, (track_id, box, score) in enumerate(zip(tracks.ids.tolist(), sizes.tolist(), tracks.scores.tolist())):
+    boxes = xyxy_to_xywh(tracks.boxes).tolist()
+    for row, (track_id, box, score) in enumerate(zip(tracks.ids.tolist(), boxes, tracks.scores.tolist())):
         named = {}
         if tracks.names is not None and tracks.names[row]:
             named = dict(name=tracks.names[row], name_score=round(float(tracks.name_scores[row]), 6))
@@ -122,7 +122,7 @@ class ResultsWriter:
             return
         self._file.close()
         self._file = None
-        os.replace(self._partial, self.path)
+        publish(self._partial, self.path)
 
     def __enter__(self) -> "ResultsWriter":
         return self

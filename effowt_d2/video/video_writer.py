@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .outputs import check_file, check_folder, partial_name
+from effowt_d2.utils.files import partial_name, publish, write_atomically
+
+from .outputs import check_file, check_folder
 
 __all__ = ["FolderWriter", "VIDEO_CODECS", "VideoWriter", "open_writer"]
 
@@ -96,7 +98,7 @@ class VideoWriter:
         check.release()
         if found < 0.99 * self.frames - 1:
             raise OSError(f"{self._partial} holds {max(0, found)} of {self.frames} frames; is the disk full?")
-        os.replace(self._partial, self.path)
+        publish(self._partial, self.path)
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -133,13 +135,7 @@ class FolderWriter:
         if not encoded:
             raise ValueError(f"frame {index} of shape {image.shape} can't be written as a JPEG")
         path = self.path / f"{index:06d}.jpg"
-        partial = partial_name(path)
-        try:
-            partial.write_bytes(data.tobytes())
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        os.replace(partial, path)
+        write_atomically(path, lambda file: file.write(data.tobytes()), durable=False)
         self.frames += 1
 
     def close(self) -> None:

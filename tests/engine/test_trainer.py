@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from effowt_d2.engine import OpenWorldTrainer, build_evaluator
 from effowt_d2.evaluation import evaluate_tao_ow
+from effowt_d2.utils.boxes import xywh_to_xyxy
 
 QUICK = ROOT / "configs" / "quick" / "shapes_ow_effowt.yaml"
 
@@ -148,7 +149,7 @@ def test_coco_is_scored_class_agnostically(tmp_path):
     for record in DatasetCatalog.get("mini_train"):
         boxes = torch.tensor([a["bbox"] for a in record["annotations"]]).reshape(-1, 4)
         instances = Instances((record["height"], record["width"]))
-        instances.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1))
+        instances.pred_boxes = Boxes(xywh_to_xyxy(boxes))
         instances.scores = torch.full((len(boxes),), 0.9)
         instances.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
         evaluator.process([record], [{"instances": instances}])

@@ -162,12 +162,6 @@ def test_file_list_and_arrays_give_the_same(tmp_path):
     assert (gt, results) == before
 
 
-def test_processes_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("effowt_d2.evaluation.tao_ow.SMALL", 0)
-    files = write(tmp_path, *random_set(4, videos=5))
-    assert evaluate_tao_ow(*files, SUBSETS, workers=2) == evaluate_tao_ow(*files, SUBSETS, workers=1)
-
-
 @pytest.mark.parametrize(
     "arguments, data",
     [

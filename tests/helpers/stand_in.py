@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.modeling.meta_arch import build_tracker
 from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
+from effowt_d2.utils.boxes import xywh_to_xyxy
 from helpers.configs import plugin_config
 
 torch.set_num_threads(1)  # more than one only wait for each other at this size
@@ -108,8 +109,7 @@ class BlobTracker(StandIn):
         pixels = image.permute(1, 2, 0).numpy()
         mask = (pixels.max(axis=2) > self.limit.item()).astype(np.uint8)
         count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
-        boxes = torch.tensor(stats[1:, :4], dtype=torch.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
+        boxes = xywh_to_xyxy(torch.tensor(stats[1:, :4], dtype=torch.float32).reshape(-1, 4))
         means = np.array([pixels[parts == part].mean(axis=0) for part in range(1, count)], dtype=np.float32)
         means = torch.from_numpy(means.reshape(-1, 3))
         scores = means.amax(dim=1) / 255 if len(means) else torch.empty(0)

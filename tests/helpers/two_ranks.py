@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
 from effowt_d2.evaluation import TAOOWEvaluator
+from effowt_d2.utils.boxes import xywh_to_xyxy
 
 SUBSETS = ("all", "known", "unknown", "distractor")
 
@@ -23,7 +24,7 @@ def feed(evaluator, gt, results, videos):
         here = [entry for entry in results if entry["image_id"] == image["id"]]
         boxes = torch.tensor([entry["bbox"] for entry in here]).reshape(-1, 4)
         instances = Instances((100, 100))
-        instances.pred_boxes = Boxes(torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1))
+        instances.pred_boxes = Boxes(xywh_to_xyxy(boxes))
         instances.scores = torch.tensor([entry["score"] for entry in here])
         instances.track_ids = torch.tensor([entry["track_id"] for entry in here], dtype=torch.int64)
         frame = {"image_id": image["id"], "video_id": image["video_id"]}

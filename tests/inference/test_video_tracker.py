@@ -5,10 +5,12 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+import torch
 from detectron2.config import get_cfg
 from helpers.messages import raises
 
 from effowt_d2 import VideoTracker, model_zoo
+from effowt_d2.data import FrameMapper
 from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.inference.tracking_config import make_tracking_config
@@ -52,6 +54,15 @@ def test_the_zoo_model_works_out_of_the_box(found, frames):
     assert max(result.scores.max(initial=0) for result in found) > 0.6
     lasting = set.intersection(*(set(result.ids.tolist()) for result in found))
     assert lasting, "no track lasts through six frames"
+
+
+def test_a_frame_is_scaled_as_in_an_evaluation(tracker, frames, tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), frames[0][:, :180])
+    cfg = tracker._predictor.cfg
+    expected = FrameMapper(cfg)({"file_name": str(tmp_path / "0.png")})["image"]
+    assert expected.shape[1:] != (256, 180)
+    scaled = tracker._predictor._input(frames[0][:, :180])["image"]
+    torch.testing.assert_close(scaled, expected.float(), rtol=0, atol=0)
 
 
 def test_several_frames_at_once_give_the_same(found, frames):

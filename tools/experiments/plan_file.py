@@ -34,16 +34,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 import yaml
+from msgspec import UNSET
+
+from effowt_d2.utils.typed import as_typed
 
 from .plan import Claim, Group, Plan, PlanError, Variant
+from .plan_fields import ClaimFields, GroupFields, PlanFields, VariantFields
 
 __all__ = ["load_plan"]
-
-_SHARED = ("config", "keys", "seeds", "rate_of", "of", "datasets")
-_PLAN = ("config", "keys", "groups")
-_GROUP = ("about", "base", "variants", "claims", *_SHARED)
-_CLAIM = ("says", "higher", "lower", "equal")
-_VARIANT = ("search", *_SHARED)
 
 
 def load_plan(file: str | os.PathLike) -> Plan:
@@ -77,82 +75,60 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _plan(data: object, file: str) -> Plan:
-    _check_fields(data, _PLAN, "the plan")
-    for name in ("config", "groups"):
-        if not data.get(name):
-            raise PlanError(f"it has no '{name}'")
-    _check_keys(data, "the plan")
-    _check_fields(data["groups"], None, "groups")
-    groups = tuple(_group(name, fields) for name, fields in data["groups"].items())
-    plan = Plan(file, data["config"], data.get("keys") or {}, groups)
+    fields = as_typed(data, PlanFields, "the plan", PlanError)
+    groups = tuple(_group(name, group) for name, group in fields.groups.items())
+    plan = Plan(file, fields.config, fields.keys or {}, groups)
     _check_unique(plan)
     for group in groups:
         _check_references(plan, group)
     return plan
 
 
-def _group(name: str, fields: object) -> Group:
+def _group(name: str, data: object) -> Group:
     where = f"group '{name}'"
-    _check_fields(fields, _GROUP, where)
-    if not fields.get("variants"):
-        raise PlanError(f"{where} has no variants")
-    _check_keys(fields, where)
-    _check_fields(fields["variants"], None, f"the variants of {where}")
-    variants = []
-    for variant, own in fields["variants"].items():
-        variants += _variants(name, fields, variant, own or {})
-    claims = tuple(_claim(claim, where) for claim in fields.get("claims") or ())
-    return Group(name, fields.get("about") or name, fields.get("base") or "", tuple(variants), claims)
+    fields = as_typed(data, GroupFields, where, PlanError)
+    variants: list[Variant] = []
+    for variant, own in fields.variants.items():
+        variants += _variants(name, fields, str(variant), {} if own is None else own)
+    claims = tuple(_claim(claim, f"a claim of {where}") for claim in fields.claims or ())
+    return Group(name, fields.about or name, fields.base or "", tuple(variants), claims)
 
 
-def _claim(fields: object, where: str) -> Claim:
-    where = f"a claim of {where}"
-    _check_fields(fields, _CLAIM, where)
-    given = tuple(sorted(fields))
-    if given == ("higher", "lower", "says"):
-        return Claim(fields["says"], fields["higher"], fields["lower"], equal=False)
-    if given == ("equal", "says") and isinstance(fields["equal"], list) and len(fields["equal"]) == 2:
-        return Claim(fields["says"], *fields["equal"], equal=True)
-    raise PlanError(f"{where} must have says, higher and lower, or says and equal (two variants), got {fields}")
+def _claim(data: object, where: str) -> Claim:
+    fields = as_typed(data, ClaimFields, where, PlanError)
+    if fields.higher and fields.lower and fields.equal is None:
+        return Claim(fields.says, fields.higher, fields.lower, equal=False)
+    if fields.equal and fields.higher is None and fields.lower is None:
+        return Claim(fields.says, *fields.equal, equal=True)
+    raise PlanError(f"{where} must have says, higher and lower, or says and equal (two variants), got {data}")
 
 
-def _variants(group: str, shared: dict, name: str, own: object) -> list[Variant]:
+def _variants(group: str, shared: GroupFields, name: str, data: object) -> list[Variant]:
     """The variant, or one for each try of its search."""
     where = f"variant '{group}/{name}'"
-    _check_fields(own, _VARIANT, where)
-    _check_keys(own, where)
-    merged = {key: own.get(key, shared.get(key)) for key in _SHARED}
-    keys = {**(shared.get("keys") or {}), **(own.get("keys") or {})}
-    seeds = merged["seeds"] or [1]
-    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise PlanError(f"{where}: seeds must be a list of whole numbers from 0, got {seeds}")
-    common = {key: merged[key] or "" for key in ("rate_of", "of", "datasets")}
-    common.update(config=merged["config"], seeds=tuple(seeds), group=group)
-    if common["of"] and (common["rate_of"] or "search" in own or merged["config"]):
+    own = as_typed(data, VariantFields, where, PlanError)
+    merged = {key: _first_set(getattr(own, key), getattr(shared, key)) for key in ("config", "seeds")}
+    common = {key: _first_set(getattr(own, key), getattr(shared, key)) or "" for key in ("rate_of", "of", "datasets")}
+    common.update(config=merged["config"], seeds=tuple(merged["seeds"] or [1]), group=group)
+    keys = {**(shared.keys or {}), **(own.keys or {})}
+    if common["of"] and (common["rate_of"] or own.search is not UNSET or merged["config"]):
         raise PlanError(f"{where}: with 'of' nothing is trained; config, rate_of and search are the other run's")
-    if "search" not in own:
-        return [Variant(name=str(name), keys=keys, **common)]
-    tries = own["search"]
-    if not isinstance(tries, list) or not tries or not all(isinstance(tried, dict) and tried for tried in tries):
-        raise PlanError(f"{where}: search must be a list of mappings of config keys, got {tries}")
-    names = ["_".join([str(name), *map(str, tried.values())]) for tried in tries]
+    if own.search is UNSET:
+        return [Variant(name=name, keys=keys, **common)]
     return [
-        Variant(name=title, keys={**keys, **tried}, search=f"{group}/{name}", tried=tried, **common)
-        for title, tried in zip(names, tries)
+        Variant(
+            name="_".join([name, *map(str, tried.values())]),
+            keys={**keys, **tried},
+            search=f"{group}/{name}",
+            tried=tried,
+            **common,
+        )
+        for tried in own.search
     ]
 
 
-def _check_fields(data: object, known: tuple[str, ...] | None, where: str) -> None:
-    if not isinstance(data, dict):
-        raise PlanError(f"{where} must be a mapping, got {data!r}")
-    for name in data if known else ():
-        if name not in known:
-            raise PlanError(f"{where} has an unknown field '{name}'; known are {', '.join(known)}")
-
-
-def _check_keys(fields: dict, where: str) -> None:
-    if not isinstance(fields.get("keys") or {}, dict):
-        raise PlanError(f"{where}: keys must be a mapping of config keys to values, got {fields['keys']!r}")
+def _first_set(own: object, shared: object) -> object:
+    return next((value for value in (own, shared) if value is not UNSET), None)
 
 
 def _check_unique(plan: Plan) -> None:

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from effowt_d2.utils.files import write_atomically
+
 from .launcher import Launcher
 from .plan import Variant
 from .recipe import Recipe
@@ -103,7 +105,8 @@ class RunFolder:
 
     def _write(self, **changes) -> None:
         self._note.update(changes)
-        self._note_file.write_text(json.dumps(self._note) + "\n")
+        text = json.dumps(self._note) + "\n"
+        write_atomically(self._note_file, lambda stream: stream.write(text.encode()), durable=False)
 
 
 def reason_to_skip(variant: Variant, recipe: Recipe, source: Path | None, root: Path) -> str:

@@ -107,7 +107,7 @@ class Table:
         writer.writeheader()
         writer.writerows(self._rows.values())
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(str(self.file), lambda binary: binary.write(stream.getvalue().encode()))
+        write_atomically(self.file, lambda binary: binary.write(stream.getvalue().encode()))
 
 
 def _text(value: object) -> str:

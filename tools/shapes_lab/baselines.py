@@ -11,6 +11,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
+from effowt_d2.utils.boxes import xyxy_to_xywh
+
 
 def _frames(document: dict) -> Iterator[tuple[dict, list[dict]]]:
     """Images in the order of the videos, with their annotations."""
@@ -65,7 +67,7 @@ def random_boxes(document: dict, *, per_frame: int = 10, seed: int = 0) -> list[
     boxes: dict[int, np.ndarray] = {}
     for video_id, size in sizes.items():
         corners = np.sort(rng.uniform(0, 1, (per_frame, 2, 2)), axis=1) * size
-        boxes[video_id] = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], axis=1)
+        boxes[video_id] = xyxy_to_xywh(corners.reshape(-1, 4))
     return [
         _result(image, [float(value) for value in box], image["video_id"] * per_frame + number)
         for image, _ in _frames(document)

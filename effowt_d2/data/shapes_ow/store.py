@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from iopath.common.file_io import file_lock
+
+from effowt_d2.utils.files import publish
 
 GENERATOR_VERSION = 1
 """Raised by hand whenever the same parameters would give other pixels or labels."""
@@ -52,7 +53,7 @@ def ensure_rendered(folder: Path, *, parameters: dict, write: Callable[[Path], N
             if folder.exists():
                 logger.info("%s was made by another version or with other parameters: replaced", folder)
                 shutil.rmtree(folder)
-            os.replace(partial, folder)
+            publish(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder

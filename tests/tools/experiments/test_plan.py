@@ -38,6 +38,16 @@ def test_a_variant_has_what_its_group_has_unless_it_says_otherwise(tmp_path):
     assert variants["main/full"].rate_of == "rates/side" == variants["rates/side_0.001"].search
 
 
+def test_null_takes_back_what_the_group_says(tmp_path):
+    plan = copy.deepcopy(PLAN)
+    plan["groups"]["main"].update(config="configs/a.yaml", datasets="data")
+    plan["groups"]["main"]["variants"][4] = {"rate_of": None, "config": None, "seeds": None, "datasets": None}
+    variants = load(tmp_path, plan).variants
+    side, other = variants["main/side"], variants["main/4"]
+    assert (side.rate_of, side.config, side.seeds, side.datasets) == ("rates/side", "configs/a.yaml", (1, 2), "data")
+    assert (other.rate_of, other.config, other.seeds, other.datasets) == ("", None, (1,), "")
+
+
 def changed(path, value):
     plan = copy.deepcopy(PLAN)
     node = plan
@@ -48,23 +58,31 @@ def changed(path, value):
 
 
 @pytest.mark.parametrize("plan, words", [
-    (changed(["seeds"], [1]), ["unknown field 'seeds'", "config, keys, groups"]),
-    (changed(["groups"], {}), ["no 'groups'"]),
-    (changed(["groups", "main", "variant"], {}), ["group 'main'", "unknown field 'variant'"]),
-    (changed(["groups", "main", "variants"], {}), ["group 'main' has no variants"]),
+    (changed(["seeds"], [1]), ["the plan", "'seeds'", "config, groups, keys"]),
+    (changed(["groups"], {}), ["'groups'", "{}"]),
+    (changed(["groups", "main", "variant"], {}), ["group 'main'", "'variant'", "variants"]),
+    (changed(["groups", "main", "variants"], {}), ["group 'main'", "'variants'", "{}"]),
     (changed(["groups", "main", "base"], "main/sdie"), ["group 'main'", "'main/sdie'", "main/side"]),
     (changed(["groups", "main", "rate_of"], "rate/side"), ["main/side", "'rate/side'", "rates/side"]),
-    (changed(["groups", "main", "seeds"], ["one"]), ["main/side", "['one']"]),
-    (changed(["groups", "main", "keys"], ["A", 1]), ["group 'main'", "mapping"]),
-    (changed(["groups", "main", "claims"], [{"says": "x", "higher": "main/side"}]), ["a claim of group 'main'"]),
+    (changed(["groups", "main", "seeds"], ["one"]), ["main", "'seeds'", "['one']"]),
+    (changed(["groups", "main", "variants", "side"], {"seeds": [-1]}), ["main/side", "'seeds'", "[-1]"]),
+    (changed(["groups", "main", "variants", "side"], {"seeds": 3}), ["main/side", "'seeds'", "3"]),
+    (changed(["groups", "main", "of"], 5), ["group 'main'", "'of'", "5"]),
+    (changed(["config"], ["a"]), ["the plan", "'config'", "['a']"]),
+    (changed(["groups", "main", "variants", "side"], 0), ["main/side", "0"]),
+    (changed(["groups", "main", "keys"], ["A", 1]), ["group 'main'", "'keys'", "['A', 1]"]),
+    (changed(["groups", "main", "claims"], [{"says": "x", "higher": "main/side"}]), ["a claim of group 'main'", "main/side"]),
+    (changed(["groups", "main", "claims"], [{"says": "x", "equal": ["main/side"]}]), ["a claim of group 'main'", "'equal'"]),
+    (changed(["groups", "main", "claims"], [{"higher": "a", "lower": "b"}]), ["a claim of group 'main'", "'says'"]),
+    (changed(["groups", "main", "claims"], [{"says": "x", "more": "a"}]), ["a claim of group 'main'", "'more'", "higher"]),
     (changed(["groups", "main", "claims"], [{"says": "x", "equal": ["main/side", "main/no"]}]), ["'main/no'"]),
-    (changed(["groups", "main", "variants", "again"], {"of": "main/side"}), ["main/again", "nothing is trained"]),
+    (changed(["groups", "main", "variants", "again"], {"of": "main/side"}), ["main/again", "'of'"]),
     (changed(["groups", "again"], {"of": "main/side", "seeds": [3], "variants": {"x": None}}), ["seeds [3]"]),
     (changed(["groups", "rates", "variants", "side_0.001"], None), ["2 variants 'rates/side_0.001'"]),
-    (changed(["groups", "rates", "variants", "side"], {"search": [0.1]}), ["rates/side", "list of mappings"]),
-    ("config: a\ngroups:\n  one: {variants: {x: }}\n  one: {variants: {x: }}\n", ["'one' stands twice", "line 4"]),
+    (changed(["groups", "rates", "variants", "side"], {"search": [0.1]}), ["rates/side", "'search'", "[0.1]"]),
+    ("config: a\ngroups:\n  one: {variants: {x: }}\n  one: {variants: {x: }}\n", ["'one'", "line 4"]),
     ("config: [a\n", ["plan.yaml"]),
-    ("- a\n", ["must be a mapping"]),
+    ("- a\n", ["the plan", "['a']"]),
 ])  # fmt: skip
 def test_mistakes_are_named(tmp_path, plan, words):
     with raises(PlanError, words, "plan.yaml"):
