@@ -163,7 +163,7 @@ BAD = (
     (dict(image_bgr=np.zeros((5, 5), np.uint8)), ("(H, W, 3)", "uint8", "(5, 5)")),
     (dict(image_bgr=np.zeros((5, 0, 3), np.uint8)), ("(H, W, 3)", "(5, 0, 3)")),
     (dict(image_bgr=np.zeros((5, 5, 3))), ("uint8", "float64")),
-    (dict(boxes=np.zeros((2, 4)), ids=np.array([4, 4]), scores=np.ones(2)), ("ids",)),
+    (dict(boxes=np.zeros((2, 4)), ids=np.array([4, 4]), scores=np.ones(2)), ("[4, 4]",)),
 )
 
 
