@@ -2,14 +2,17 @@
 """Train and evaluate an open-world tracker.
 
     python train_net.py --config-file F [--num-gpus N] [--resume] [KEY VALUE ...]
-    python train_net.py --config-file F --eval-only MODEL.WEIGHTS W [KEY VALUE ...]
+    python train_net.py --config-file F --eval-only [MODEL.WEIGHTS W] [KEY VALUE ...]
     python train_net.py --config-file F --num-gpus N --num-machines M --machine-rank K --dist-url tcp://HOST:PORT
     torchrun --nproc_per_node N train_net.py --config-file F ...
 
-On CPUs (MODEL.DEVICE cpu) ``--num-gpus`` is the number of processes.
+F is a YAML file or a name of the model zoo. Training begins with MODEL.WEIGHTS of the config, whichever it is; a zoo
+name evaluated without MODEL.WEIGHTS takes the zoo's trained checkpoint. On CPUs (MODEL.DEVICE cpu) ``--num-gpus`` is
+the number of processes.
 """
 
 import argparse
+import contextlib
 import logging
 import sys
 
@@ -23,16 +26,25 @@ from effowt_d2.engine import (
     check_config,
     check_launch,
     explained_failures,
+    find_config,
     launch,
     make_config,
     setup_run,
 )
-from effowt_d2.engine.rendezvous import DEFAULT_TIMEOUT
+from effowt_d2.engine.launch import DEFAULT_TIMEOUT
+from effowt_d2.model_zoo import get_checkpoint_url
+
+logger = logging.getLogger("effowt_d2")
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """The config of the file with the command line's keys on top, checked."""
-    cfg = make_config(args.config_file, args.opts)
+    """The config of the file with the command line's keys on top, checked; ``args.config_file`` becomes a path."""
+    source, args.zoo_weights = args.config_file, ""
+    cfg = make_config(source, args.opts)
+    args.config_file = find_config(source) if source else ""
+    if args.eval_only and not cfg.MODEL.WEIGHTS and args.config_file != source:
+        with contextlib.suppress(KeyError):  # nothing was trained for it
+            args.zoo_weights = cfg.MODEL.WEIGHTS = get_checkpoint_url(source)
     check_config(cfg, eval_only=args.eval_only, num_processes=args.num_gpus, num_machines=args.num_machines)
     cfg.freeze()
     return cfg
@@ -54,8 +66,11 @@ def work(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
     model = OpenWorldTrainer.build_model(cfg)
     checkpointer = EffOWTCheckpointer(model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-    if not cfg.MODEL.WEIGHTS and not (args.resume and checkpointer.has_checkpoint()):
-        logging.getLogger("effowt_d2").warning("MODEL.WEIGHTS is empty: an untrained model is evaluated")
+    resumed = args.resume and checkpointer.has_checkpoint()
+    if args.zoo_weights and not resumed:
+        logger.info("MODEL.WEIGHTS is empty: the zoo's checkpoint %s is evaluated", args.zoo_weights)
+    if not cfg.MODEL.WEIGHTS and not resumed:
+        logger.warning("MODEL.WEIGHTS is empty: an untrained model is evaluated")
     return OpenWorldTrainer.test(cfg, model)
 
 
@@ -64,7 +79,7 @@ def run() -> None:
     parser = default_argument_parser(epilog=__doc__)
     # Detectron2's default is one port per user, on which two runs of a user would meet
     parser.set_defaults(dist_url="auto")
-    waiting = "seconds that the processes wait for each other at the start"
+    waiting = "seconds that machines wait for each other at the start; torchrun has an option of its own"
     parser.add_argument("--dist-timeout", type=float, default=DEFAULT_TIMEOUT, help=waiting)
     args = parser.parse_args()
     places = {

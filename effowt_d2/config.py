@@ -14,6 +14,8 @@ def add_effowt_config(cfg: CN) -> None:
     Args:
         cfg: the node that ``detectron2.config.get_cfg()`` returned.
     """
+    # modules to import before the config is used, such as ("lorat",); their add_config(cfg), if any, adds their keys
+    cfg.IMPORTS = ()
     _add_tower(cfg)
     _add_side(cfg)
     _add_heads(cfg)
@@ -212,6 +214,8 @@ def _add_naming(cfg: CN) -> None:
 
 def _add_data(cfg: CN) -> None:
     cfg.DATA = CN()
+    # from a record to a training sample, by name in effowt_d2.data.MAPPER_REGISTRY
+    cfg.DATA.MAPPER = "TwoViewMapper"
     # names of the categories whose labels are trained on, as the dataset's metadata names them; []: all
     cfg.DATA.CLASSES = []
     # text file of video or image names, one a line, that no training dataset may contain; "": none

@@ -1,6 +1,6 @@
-"""``effowt://NAME``: files shipped with this package, for ``MODEL.WEIGHTS`` and ``MODEL.VLM.WEIGHTS``.
+"""``effowt://NAME``: files shipped with this package.
 
-Imports nothing of ours, so that every part of the package may use it.
+Weights, for ``MODEL.WEIGHTS`` and ``MODEL.VLM.WEIGHTS``, and configs of the zoo (``NAME.yaml``), for ``_BASE_``.
 """
 
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from detectron2.utils.file_io import PathHandler, PathManager
 
-__all__ = ["CONFIGS", "PREFIX", "resolve_weights", "shipped_file", "shipped_names"]
+from .configs import shipped_config
+
+__all__ = ["PREFIX", "resolve_weights", "shipped_file", "shipped_names"]
 
 PREFIX = "effowt://"
 ROOT = Path(__file__).parent
-CONFIGS = ROOT / "configs"
-"""A link to ``configs/`` of the repository; a wheel holds copies."""
 
 _FOLDERS = ((ROOT / "vlm", ".pt"), (ROOT / "checkpoints", ".pth"))
 
 
 def shipped_names() -> list[str]:
-    """The names that follow ``effowt://``, for error messages."""
+    """The names of weights that follow ``effowt://``, for error messages."""
     return sorted(file.stem for folder, ending in _FOLDERS for file in folder.glob(f"*{ending}"))
 
 
@@ -27,12 +27,14 @@ def shipped_file(name: str) -> Path:
     """The file behind ``effowt://NAME``.
 
     Args:
-        name: a vision-language model (``ShapesCLIP-S-16``), or a config with a trained checkpoint
-            (``quick/shapes_ow_effowt``).
+        name: a vision-language model (``ShapesCLIP-S-16``), the trained checkpoint of a config
+            (``quick/shapes_ow_effowt``), or the config itself (``quick/shapes_ow_effowt.yaml``).
 
     Raises:
         FileNotFoundError: nothing of that name is shipped.
     """
+    if name.endswith(".yaml"):
+        return shipped_config(name)
     stem = name.rsplit("/", 1)[-1]
     for folder, ending in _FOLDERS:
         if (folder / f"{stem}{ending}").is_file():
@@ -69,7 +71,11 @@ class _ShippedFiles(PathHandler):
         return os.fspath(shipped_file(path[len(PREFIX) :]))
 
     def _isfile(self, path: str, **kwargs) -> bool:
-        return path[len(PREFIX) :].rsplit("/", 1)[-1] in shipped_names()
+        try:
+            shipped_file(path[len(PREFIX) :])
+        except FileNotFoundError:
+            return False
+        return True
 
     _exists = _isfile
 

@@ -1,6 +1,7 @@
 """Loaders for training (two views of still images) and for inference (whole videos, frames in order)."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
@@ -8,7 +9,9 @@ from detectron2.data import DatasetCatalog, DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from .mappers import FrameMapper, TwoViewMapper
+from effowt_d2.utils.imports import import_modules
+
+from .mappers import FrameMapper, build_mapper
 from .training_records import load_training_records
 from .training_sampler import TrainingBatches
 from .video_sampler import VideoBatches
@@ -28,12 +31,16 @@ class TrainLoader:
         dataset: samples by (place in the stream, record).
         batches: which samples make a batch; ``start`` is set by the trainer when it resumes.
         num_workers: data worker processes; 0 loads in this process.
+        imports: modules that a data worker imports before it begins.
     """
 
-    def __init__(self, *, dataset: Dataset, batches: TrainingBatches, num_workers: int):
+    def __init__(
+        self, *, dataset: Dataset, batches: TrainingBatches, num_workers: int = 0, imports: Sequence[str] = ()
+    ):
         self.dataset = dataset
         self.batches = batches
         self.num_workers = num_workers
+        self.imports = imports
 
     def __iter__(self) -> Iterator[list[dict]]:
         # a generator: the workers start with the first batch, after a resuming trainer has set the start
@@ -42,6 +49,7 @@ class TrainLoader:
             batch_sampler=self.batches,
             num_workers=self.num_workers,
             collate_fn=_as_list,
+            worker_init_fn=functools.partial(_start_worker, tuple(self.imports)),
             # one of its own, or it would draw from the stream of the training step that starts it
             generator=torch.Generator().manual_seed(self.batches.seed),
         )
@@ -81,21 +89,27 @@ def _as_list(batch: list) -> list:
     return batch
 
 
+def _start_worker(imports: Sequence[str], worker: int) -> None:
+    # unlike a forked process, one that is spawned has only what unpickling the dataset imports
+    import_modules(imports)
+
+
 def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
     """The training loader of a config; this process's share of every batch.
 
     Args:
-        cfg: reads ``DATASETS.TRAIN``, ``DATA``, ``INPUT``, ``DATALOADER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``.
-        mapper: from a record to a sample; default :class:`TwoViewMapper`.
+        cfg: reads ``DATASETS.TRAIN``, ``DATA``, ``INPUT``, ``DATALOADER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``,
+            ``IMPORTS``.
+        mapper: from a record to a sample; default: the one that ``DATA.MAPPER`` names.
 
     Raises:
-        ValueError: the data or an option does not serve, see :func:`load_training_records`; the batch cannot
-            be shared equally by the processes.
+        ValueError: the data or an option does not serve, see :func:`load_training_records`; an unknown mapper; the
+            batch cannot be shared equally by the processes.
     """
     sampler = cfg.DATALOADER.SAMPLER_TRAIN
     if sampler != "TrainingSampler":
         raise ValueError(f"DATALOADER.SAMPLER_TRAIN is '{sampler}'; it can be TrainingSampler only")
-    mapper = mapper or TwoViewMapper(cfg)
+    mapper = mapper or build_mapper(cfg)
     records = load_training_records(cfg)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     batches = TrainingBatches(
@@ -108,7 +122,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
     )
     num_workers = cfg.DATALOADER.NUM_WORKERS
     dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
-    return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers)
+    return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers, imports=cfg.IMPORTS)
 
 
 def load_frame_records(dataset_name: str) -> list[list[dict]]:
@@ -151,7 +165,7 @@ def build_video_test_loader(
     """This process's videos, whole and frame by frame in order; still images work too.
 
     Args:
-        cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``.
+        cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``, ``IMPORTS``.
         dataset_name: name in Detectron2's catalogs.
         mapper: from a record to the model's input; default :class:`FrameMapper`.
 
@@ -170,4 +184,10 @@ def build_video_test_loader(
     )
     num_workers = cfg.DATALOADER.NUM_WORKERS
     dataset = _MappedDataset(DatasetFromList(records, copy=False), mapper or FrameMapper(cfg), num_workers)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=_as_list)
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_as_list,
+        worker_init_fn=functools.partial(_start_worker, tuple(cfg.IMPORTS)),
+    )

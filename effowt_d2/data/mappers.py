@@ -1,18 +1,43 @@
 """From dataset records to what the model eats: two views of a still image, or a frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.utils.registry import Registry
 
 from .views import build_view_augmentations, read_record_image, resize_frame, to_tensor
 
-__all__ = ["FrameMapper", "TwoViewMapper"]
+__all__ = ["MAPPER_REGISTRY", "FrameMapper", "TwoViewMapper", "build_mapper", "check_mapper"]
+
+MAPPER_REGISTRY = Registry("training mapper")
+"""Classes or functions that make, from a config, what maps a record to a training sample; ``DATA.MAPPER`` names one.
+
+A mapper that draws random numbers takes them from ``numpy.random``, which is seeded for every sample.
+"""
 
 
+def check_mapper(name: str) -> None:
+    """Raise ValueError unless ``DATA.MAPPER`` is registered."""
+    if name not in MAPPER_REGISTRY:
+        known = ", ".join(sorted(registered for registered, _ in MAPPER_REGISTRY))
+        raise ValueError(f"DATA.MAPPER is {name!r}; registered are {known}")
+
+
+def build_mapper(cfg: CfgNode) -> Callable[[dict], dict]:
+    """The mapper for training that ``DATA.MAPPER`` names.
+
+    Raises:
+        ValueError: it is not registered.
+    """
+    check_mapper(cfg.DATA.MAPPER)
+    return MAPPER_REGISTRY.get(cfg.DATA.MAPPER)(cfg)
+
+
+@MAPPER_REGISTRY.register()
 class TwoViewMapper:
     """Makes two independently augmented views of a still image; the same object has the same id in both.
 

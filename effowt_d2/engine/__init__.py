@@ -1,8 +1,9 @@
 """Training and inference loops on top of the model."""
 
 from .checks import check_config
+from .config_files import find_config
 from .configs import make_config
-from .evaluators import build_evaluator
+from .evaluators import EVALUATOR_REGISTRY, build_evaluator
 from .failures import FAILURES, explained_failures
 from .launch import check_launch, launch
 from .optimizer import build_optimizer
@@ -10,6 +11,7 @@ from .setup import setup_run
 from .trainer import OpenWorldTrainer
 
 __all__ = [
+    "EVALUATOR_REGISTRY",
     "FAILURES",
     "OpenWorldTrainer",
     "build_evaluator",
@@ -17,6 +19,7 @@ __all__ = [
     "check_config",
     "check_launch",
     "explained_failures",
+    "find_config",
     "launch",
     "make_config",
     "setup_run",

@@ -8,10 +8,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.loaders import load_frame_records
+from effowt_d2.data.mappers import check_mapper
 from effowt_d2.modeling.tower.builder import find_weights
 from effowt_d2.modeling.transfer.strategy import strategy_class
 
-from .evaluators import build_evaluator
+from .evaluators import build_evaluator, check_evaluator_type
 from .launch import check_processes, started_by_torchrun
 
 __all__ = ["check_config", "check_test_datasets"]
@@ -27,8 +28,8 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
         num_machines: with that many processes each.
 
     Raises:
-        ValueError: a dataset is not registered, or there is none; more processes than GPUs, or a number of them
-            that cannot share a batch; an unknown tower or strategy, or a tower without weights.
+        ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower or strategy;
+            more processes than GPUs, or a number of them that cannot share a batch; a tower without weights.
         FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
     """
@@ -42,6 +43,10 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
         if name not in registered:
             similar = ", ".join(difflib.get_close_matches(name, registered, n=8, cutoff=0))
             raise ValueError(f"dataset '{name}' is not registered; of {len(registered)} the most similar are {similar}")
+    for name in cfg.DATASETS.TEST:
+        check_evaluator_type(name)
+    if not eval_only:
+        check_mapper(cfg.DATA.MAPPER)
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")

@@ -1,14 +1,21 @@
-"""The evaluator of a dataset, by its metadata."""
+"""The evaluator of a dataset: its metadata have an ``evaluator_type``, which is a name in a registry."""
 
 import os
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.utils.registry import Registry
 
 from effowt_d2.evaluation import TAOOWEvaluator
 
-__all__ = ["ClassAgnosticCOCOEvaluator", "build_evaluator"]
+__all__ = ["EVALUATOR_REGISTRY", "ClassAgnosticCOCOEvaluator", "build_evaluator", "check_evaluator_type"]
+
+EVALUATOR_REGISTRY = Registry("evaluator")
+"""Functions ``(cfg, dataset_name, output_dir) -> DatasetEvaluator``, each under its own name as ``evaluator_type``.
+
+An evaluator is built once before training, so its constructor is where missing or wrong ground truth is found.
+"""
 
 
 class ClassAgnosticCOCOEvaluator(COCOEvaluator):
@@ -33,25 +40,45 @@ class ClassAgnosticCOCOEvaluator(COCOEvaluator):
         self._metadata = type(self._metadata)(**metadata)
 
 
+@EVALUATOR_REGISTRY.register()
+def tao_ow(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
+    """OWTA, D.Re and A.Acc of tracks; reads ``TEST.TAO_OW``."""
+    options = cfg.TEST.TAO_OW
+    return TAOOWEvaluator(
+        dataset_name,
+        output_dir=output_dir,
+        max_detections=options.MAX_DETECTIONS,
+        subsets=options.SUBSETS,
+        workers=options.WORKERS,
+    )
+
+
+@EVALUATOR_REGISTRY.register()
+def coco(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
+    """Class-agnostic AP and AR of boxes."""
+    return ClassAgnosticCOCOEvaluator(dataset_name, output_dir=output_dir)
+
+
+def check_evaluator_type(dataset_name: str) -> str:
+    """The ``evaluator_type`` of a dataset; nothing is loaded.
+
+    Raises:
+        ValueError: it is not registered, or the dataset has none.
+    """
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if kind not in EVALUATOR_REGISTRY:
+        known = ", ".join(sorted(name for name, _ in EVALUATOR_REGISTRY))
+        raise ValueError(f"dataset '{dataset_name}' has evaluator_type {kind!r}; registered are {known}")
+    return kind
+
+
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-    """The evaluator that the dataset's ``evaluator_type`` asks for: "tao_ow" or "coco".
+    """The evaluator that the dataset's ``evaluator_type`` names in :data:`EVALUATOR_REGISTRY`.
 
     Results go to ``OUTPUT_DIR/inference/DATASET``.
 
     Raises:
-        ValueError: another type, or none.
+        ValueError: it is not registered, or the dataset has none.
     """
-    output_dir = os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name)
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    if kind == "tao_ow":
-        options = cfg.TEST.TAO_OW
-        return TAOOWEvaluator(
-            dataset_name,
-            output_dir=output_dir,
-            max_detections=options.MAX_DETECTIONS,
-            subsets=options.SUBSETS,
-            workers=options.WORKERS,
-        )
-    if kind == "coco":
-        return ClassAgnosticCOCOEvaluator(dataset_name, output_dir=output_dir)
-    raise ValueError(f"dataset '{dataset_name}' has evaluator_type '{kind}'; it can be evaluated as tao_ow or coco")
+    build = EVALUATOR_REGISTRY.get(check_evaluator_type(dataset_name))
+    return build(cfg, dataset_name, os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name))

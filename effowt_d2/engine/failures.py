@@ -6,15 +6,24 @@ import os
 import shutil
 from collections.abc import Iterator
 
+from torch.distributed.elastic.multiprocessing import SignalException
+
 from effowt_d2.checkpoint import CheckpointError, DiskFullError
 from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_death
 from effowt_d2.utils.files import is_disk_full
 
-from .rendezvous import RendezvousError
+__all__ = ["FAILURES", "RendezvousError", "WorkerError", "cut_half_line", "explained_failures"]
 
-__all__ = ["FAILURES", "cut_half_line", "explained_failures"]
 
-FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError)
+class RendezvousError(ConnectionError):
+    """The machines of a run did not meet."""
+
+
+class WorkerError(RuntimeError):
+    """A process of the run failed; the message is that of its error."""
+
+
+FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError, SignalException, WorkerError)
 """Errors that come from outside and say all there is to know: nobody needs their traceback."""
 
 logger = logging.getLogger(__name__)

@@ -1,21 +1,39 @@
 """Starting the processes of a run: one, several on this machine, several machines, or those of torchrun."""
 
+import json
+import logging
 import math
 import os
+import sys
 import tempfile
+import uuid
 from collections.abc import Callable
-from typing import NamedTuple
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from detectron2.utils import comm
+from torch.distributed import DistError
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from effowt_d2.compat import create_local_process_group
 
-from .rendezvous import DEFAULT_TIMEOUT, check_address, join_group
+from .failures import FAILURES, RendezvousError, WorkerError
 
-__all__ = ["check_launch", "check_processes", "launch", "started_by_torchrun"]
+__all__ = ["DEFAULT_TIMEOUT", "check_launch", "check_processes", "launch", "started_by_torchrun"]
+
+DEFAULT_TIMEOUT = 300.0
+"""Seconds that machines wait for each other at the start."""
+_COLLECTIVES = timedelta(minutes=30)
+"""How long a process waits for the others later, when one may evaluate longer than another."""
+_HINT = (
+    "Check that the machine with --machine-rank 0 has started, that --dist-url names its address and a free port that "
+    "no firewall closes, and that --dist-url and --num-machines are the same on all machines"
+)
 
 
 def launch(
@@ -31,16 +49,15 @@ def launch(
 ):
     """Call ``main(*args)`` in every process of the run, on GPUs (nccl) or on CPUs (gloo).
 
-    Under torchrun the environment says everything and the numbers here are not used.
+    Under torchrun the environment says which process this is, and the numbers here are not used.
 
     Args:
         main: a function that can be imported.
         num_processes: processes on this machine; on GPUs one each.
         num_machines: machines, each of which calls this.
         machine_rank: number of this machine.
-        dist_url: where the processes meet: "tcp://HOST:PORT", "file:///PATH", or "auto", a temporary file of this
-            machine.
-        dist_timeout: seconds that the processes wait for each other at the start.
+        dist_url: where the machines meet: "tcp://HOST:PORT" of machine 0, or "auto" for one machine.
+        dist_timeout: seconds that the machines wait for each other at the start.
         device: "cpu", or a "cuda" device.
         args: arguments of ``main``.
 
@@ -49,21 +66,84 @@ def launch(
 
     Raises:
         ValueError: more processes than GPUs, or an address that can't be.
-        RendezvousError: the processes did not meet; where they were started here, within torch's
-            ``ProcessRaisedException``.
+        RendezvousError: the machines did not meet, or the port is in use.
+        WorkerError: a process that was started here failed; the text is that of its own error.
     """
-    if started_by_torchrun():
-        return _run_under_torchrun(main, dist_timeout, device, args)
     check_launch(num_processes, num_machines, machine_rank, dist_url, device, dist_timeout)
-    world_size = num_processes * num_machines
-    if world_size == 1:
+    if started_by_torchrun():
+        return _run_in_group(main, device, args)
+    if num_processes * num_machines == 1:
         return main(*args)
+    # it logs the traceback of a failed process, which is reported below
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        # a file of their own: two runs that start together could be given the same free port
-        url = f"file://{folder}/rendezvous" if dist_url == "auto" else dist_url
-        first = _Process(machine_rank * num_processes, world_size, 0, num_processes, url, dist_timeout)
-        mp.spawn(_worker, nprocs=num_processes, args=(first, device, main, args))
+        config = LaunchConfig(
+            min_nodes=num_machines,
+            max_nodes=num_machines,
+            nproc_per_node=num_processes,
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            **_meeting(dist_url, machine_rank, dist_timeout),
+        )
+        try:
+            elastic_launch(config, _run_launched)(main, device, args)
+        except DistError as error:
+            # what follows the first line of torch's errors is its own stack
+            raise RendezvousError(
+                f"machine {machine_rank} of {num_machines}, --dist-url {dist_url}, --dist-timeout {dist_timeout:g}: "
+                f"{str(error).splitlines()[0]} {_HINT}"
+            ) from error
+        except ChildFailedError as error:
+            raise _explain(error, Path(folder)) from None
     return None
+
+
+def _meeting(url: str, machine_rank: int, timeout: float) -> dict:
+    """Where the launchers of the machines meet; a machine that is alone takes a free port."""
+    if url == "auto":
+        return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": str(uuid.uuid4())}
+    endpoint = urlsplit(url).netloc
+    place = {"rank": machine_rank, "timeout": math.ceil(timeout)}
+    return {"rdzv_backend": "static", "rdzv_endpoint": endpoint, "run_id": endpoint, "rdzv_configs": place}
+
+
+def _run_launched(main: Callable, device: str, args: tuple) -> None:
+    # without its result, which would be sent to the process that started this one
+    _run_in_group(main, device, args)
+
+
+def _run_in_group(main: Callable, device: str, args: tuple):
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # the processes share the cores instead of each taking all of them
+        torch.set_num_threads(max(1, torch.get_num_threads() // local_size))
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_COLLECTIVES)
+    create_local_process_group(local_size)
+    comm.synchronize()
+    result = main(*args)
+    # a process that leaves while another still works can take that one down with it
+    comm.synchronize()
+    dist.destroy_process_group()
+    return result
+
+
+def _explain(failed: ChildFailedError, folder: Path) -> WorkerError:
+    """The first error of this machine's processes; those after it mostly are of connections to the first."""
+    rank, failure = failed.get_first_failure()
+    reports = sorted(folder.rglob("error.json"), key=lambda file: file.stat().st_mtime_ns)
+    if failure.exitcode < 0 or not reports:
+        ended = failure.message if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+        return WorkerError(f"process {rank}: {ended}")
+    report = json.loads(reports[0].read_text())["message"]
+    kind, _, text = report["message"].partition(": ")
+    if kind in {known.__name__ for known in FAILURES}:
+        return WorkerError(text)
+    print(report["extraInfo"]["py_callstack"], file=sys.stderr)
+    return WorkerError(report["message"])
 
 
 def started_by_torchrun() -> bool:
@@ -71,61 +151,34 @@ def started_by_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-class _Process(NamedTuple):
-    rank: int
-    world_size: int
-    local_rank: int
-    local_size: int
-    url: str
-    dist_timeout: float
-
-
-def _run_under_torchrun(main: Callable, dist_timeout: float, device: str, args: tuple):
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
-    check_processes(local_size, device)
-    process = _Process(rank, world_size, local_rank, local_size, "env://", dist_timeout)
-    return _run_in_group(process, device, main, args)
-
-
-def _worker(local_rank: int, first: _Process, device: str, main: Callable, args: tuple) -> None:
-    if not device.startswith("cuda"):
-        # the processes share the cores instead of each taking all of them
-        torch.set_num_threads(max(1, torch.get_num_threads() // first.local_size))
-    process = first._replace(rank=first.rank + local_rank, local_rank=local_rank)
-    _run_in_group(process, device, main, args)
-
-
-def _run_in_group(process: _Process, device: str, main: Callable, args: tuple):
-    on_gpu = device.startswith("cuda")
-    if on_gpu:
-        torch.cuda.set_device(process.local_rank)
-    backend = "nccl" if on_gpu else "gloo"
-    rank, world_size = process.rank, process.world_size
-    join_group(backend, url=process.url, rank=rank, world_size=world_size, timeout=process.dist_timeout)
-    try:
-        create_local_process_group(process.local_size)
-        comm.synchronize()
-        result = main(*args)
-        # a process that leaves while another still works can take that one down with it
-        comm.synchronize()
-        return result
-    finally:
-        dist.destroy_process_group()
-
-
 def check_launch(
     num_processes: int, num_machines: int, machine_rank: int, dist_url: str, device: str, dist_timeout: float
 ) -> None:
-    """Raise ValueError unless :func:`launch` can start with these arguments; under torchrun only the last is used."""
+    """Raise ValueError unless :func:`launch` can start with these arguments, as far as this machine alone can know."""
     if not 0 < dist_timeout < math.inf:
         raise ValueError(f"--dist-timeout must be a number of seconds above 0, got {dist_timeout}")
     if started_by_torchrun():
+        check_processes(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), device)
         return
     check_processes(num_processes, device, num_machines)
-    if num_processes * num_machines != 1:
-        check_address(dist_url, num_machines=num_machines, machine_rank=machine_rank)
+    if not 0 <= machine_rank < num_machines:
+        raise ValueError(
+            f"--machine-rank is {machine_rank}, with --num-machines {num_machines} it can be 0 to {num_machines - 1}"
+        )
+    if dist_url != "auto":
+        _check_address(dist_url)
+    elif num_machines > 1:
+        raise ValueError(f"--dist-url auto is for one machine, but there are {num_machines}; give tcp://HOST:PORT")
+
+
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"--dist-url is '{url}': {error}") from None
+    if parts.scheme != "tcp" or not parts.hostname or not port:
+        raise ValueError(f"--dist-url is '{url}'; it can be auto or tcp://HOST:PORT")
 
 
 def check_processes(num_processes: int, device: str, num_machines: int = 1) -> None:

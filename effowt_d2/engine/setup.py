@@ -1,4 +1,4 @@
-"""The beginning of a run: loggers, the environment and the config on record, the seed."""
+"""The beginning of a run in each of its processes: modules, loggers, environment and config on record, the seed."""
 
 import argparse
 import logging
@@ -7,6 +7,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+
+from effowt_d2.utils.imports import import_modules
 
 __all__ = ["setup_run"]
 
@@ -17,9 +19,10 @@ def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Detectron2's ``default_setup``, and this package's messages in its logs too.
 
     Args:
-        cfg: the whole config.
+        cfg: the whole config; a process that was started with it imports its ``IMPORTS`` here.
         args: the command line, for the log; may have ``config_file`` and ``eval_only``.
     """
+    import_modules(cfg.IMPORTS)
     default_setup(cfg, args)
     rank = comm.get_rank()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="effowt_d2")

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
-from effowt_d2.engine.configs import make_config
-from effowt_d2.model_zoo import config_names, get_checkpoint_url, get_config_file
+from effowt_d2.engine.configs import make_config, merge_options
+from effowt_d2.model_zoo import get_checkpoint_url
 from effowt_d2.modeling.tower.precision import PRECISIONS
 
 __all__ = ["make_tracking_config"]
@@ -46,7 +46,7 @@ def make_tracking_config(
         FileNotFoundError: neither such a file nor such a name.
         ValueError: an unknown key, a value that can't be, or a config without this plugin's keys; the text names it.
     """
-    cfg = _merge(source, opts) if isinstance(source, CfgNode) else _read(source, opts)
+    cfg = _merge(source, opts) if isinstance(source, CfgNode) else _read(str(source), opts)
     if weights is not None:
         cfg.MODEL.WEIGHTS = str(weights)
     cfg.MODEL.DEVICE = _check_device(device) if device is not None else _fallback(cfg.MODEL.DEVICE)
@@ -81,27 +81,17 @@ def _merge(cfg: CfgNode, opts: Sequence) -> CfgNode:
         raise ValueError("the config has no TRACKER: call effowt_d2.add_effowt_config(cfg) after get_cfg()")
     cfg = cfg.clone()
     cfg.defrost()
-    try:
-        cfg.merge_from_list(list(opts))
-    except (KeyError, AssertionError, ValueError) as error:
-        raise ValueError(f"opts: {error.args[0] if error.args else error}") from error
+    merge_options(cfg, opts)
     return cfg
 
 
-def _read(source: str | Path, opts: Sequence) -> CfgNode:
-    name = str(source)
-    if Path(name).is_file():
-        return make_config(name, opts)
-    try:
-        file = get_config_file(name)
-    except KeyError:
-        known = ", ".join(config_names())
-        raise FileNotFoundError(f"config {name}: no such file, and no such name in the zoo: {known}") from None
-    cfg = make_config(file, opts)
-    try:
-        cfg.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS or get_checkpoint_url(name)
-    except KeyError as error:
-        logger.warning(error.args[0])
+def _read(source: str, opts: Sequence) -> CfgNode:
+    cfg = make_config(source, opts)
+    if not Path(source).is_file() and not cfg.MODEL.WEIGHTS:
+        try:
+            cfg.MODEL.WEIGHTS = get_checkpoint_url(source)
+        except KeyError as error:
+            logger.warning(error.args[0])
     return cfg
 
 

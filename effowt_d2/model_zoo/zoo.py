@@ -3,12 +3,13 @@
 import os
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
-from effowt_d2.assets.paths import CONFIGS, PREFIX
+from effowt_d2.assets.configs import config_names, shipped_config
+from effowt_d2.assets.paths import PREFIX
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.config import add_effowt_config
+from effowt_d2.engine.configs import make_config
 
 __all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
 
@@ -16,17 +17,12 @@ CHECKPOINT_URLS = {"quick/shapes_ow_effowt": f"{PREFIX}quick/shapes_ow_effowt"}
 """Trained checkpoint of a config: shipped (``effowt://``) or whatever Detectron2's path manager fetches."""
 
 
-def config_names() -> list[str]:
-    """Names of all zoo configs, ``EffOWT/effowt_vit_b16.yaml`` and so on; the bases they build on are left out."""
-    files = (file for file in CONFIGS.glob("*/*.yaml") if not file.name.startswith("Base-"))
-    return sorted(file.relative_to(CONFIGS).as_posix() for file in files)
-
-
 def get_config_file(name: str) -> str:
     """Path of a zoo config.
 
     Args:
-        name: relative to ``configs/``, with or without ``.yaml``: ``EffOWT/effowt_vit_b16.yaml``.
+        name: relative to ``configs/``, with or without ``.yaml``: ``EffOWT/effowt_vit_b16.yaml``; ``effowt://``
+            before it is allowed.
 
     Raises:
         KeyError: there is no such config.
@@ -34,7 +30,7 @@ def get_config_file(name: str) -> str:
     found = f"{_stem(name)}.yaml"
     if found not in config_names():
         raise KeyError(f"no zoo config {name!r}; there are: {', '.join(config_names())}")
-    return os.fspath(CONFIGS / found)
+    return os.fspath(shipped_config(found))
 
 
 def get_checkpoint_url(name: str) -> str:
@@ -60,9 +56,7 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
     Raises:
         KeyError: there is no such config, or no trained checkpoint of it.
     """
-    cfg = get_cfg()
-    add_effowt_config(cfg)
-    cfg.merge_from_file(get_config_file(name))
+    cfg = make_config(get_config_file(name))
     if trained:
         cfg.MODEL.WEIGHTS = get_checkpoint_url(name)
     return cfg
@@ -90,4 +84,4 @@ def get(name: str, trained: bool = False, device: str | None = None) -> torch.nn
 
 
 def _stem(name: str) -> str:
-    return name[: -len(".yaml")] if name.endswith(".yaml") else name
+    return name.removeprefix(PREFIX).removesuffix(".yaml")
