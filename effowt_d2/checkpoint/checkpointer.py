@@ -13,12 +13,12 @@ from torch import nn
 
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.state_dicts import check_tensors
 from effowt_d2.utils.tensor_files import CheckpointError, UnreadableCheckpointError, check_pickle, read_tensors
 
 from .contents import (
     HEADER,
     check_header,
-    check_tensors,
     frozen_keys,
     guarded_towers,
     make_header,
@@ -209,7 +209,8 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         frozen = set(frozen_keys(self.model))
         if HEADER in checkpoint:
             check_header(checkpoint[HEADER], self.model, self._file)
-            check_tensors(checkpoint["model"], trained_state(self.model), self._file)
+            problem = f"{self._file} does not fit the model, which is left as it was"
+            check_tensors(checkpoint["model"], trained_state(self.model), problem=problem)
         incompatible = super()._load_model(checkpoint)
         # they are not in the file on purpose
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]

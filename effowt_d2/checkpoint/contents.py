@@ -18,7 +18,6 @@ from effowt_d2.version import __version__
 __all__ = [
     "HEADER",
     "check_header",
-    "check_tensors",
     "frozen_keys",
     "guarded_towers",
     "make_header",
@@ -127,26 +126,6 @@ def guarded_towers(model: nn.Module, file: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def check_tensors(stored: Mapping, expected: Mapping, file: str) -> None:
-    """Make sure that a checkpoint holds exactly the tensors that are expected, in their shapes.
-
-    Raises:
-        CheckpointError: lists all that differ.
-    """
-    faults = [f"missing: {key} {tuple(expected[key].shape)}" for key in expected if key not in stored]
-    faults += [f"unexpected: {key} {tuple(stored[key].shape)}" for key in stored if key not in expected]
-    faults += [
-        f"shape: {key} is {tuple(stored[key].shape)} in the file, {tuple(expected[key].shape)} in the model"
-        for key in expected
-        if key in stored and stored[key].shape != expected[key].shape
-    ]
-    if faults:
-        raise CheckpointError(
-            f"{file} does not fit the model, which is left as it was; {len(faults)} differences:\n  "
-            + "\n  ".join(faults)
-        )
 
 
 def plain(value: Any, where: str) -> Any:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
-from effowt_d2.checkpoint.contents import check_tensors
+from effowt_d2.utils.state_dicts import check_tensors
 
 __all__ = ["AveragingCheckpointer", "ParameterAverage", "restore_parameters"]
+
+MISFIT = "the average's state (SOLVER.EMA) does not fit the model, which is left as it was"
 
 
 class ParameterAverage:
@@ -89,7 +91,7 @@ class ParameterAverage:
         Raises:
             CheckpointError: it has other parameters; the model is left as it is.
         """
-        check_tensors(state["parameters"], self._parameters, "the average's state (SOLVER.EMA)")
+        check_tensors(state["parameters"], self._parameters, problem=MISFIT)
         self.restart()
         self.updates = state["updates"]
         _copy(state["parameters"], self._parameters)
@@ -105,7 +107,7 @@ def restore_parameters(model: nn.Module, state: Mapping[str, Any]) -> None:
         CheckpointError: it has other parameters; the model is left as it is.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    check_tensors(state["parameters"], parameters, "the average's state (SOLVER.EMA)")
+    check_tensors(state["parameters"], parameters, problem=MISFIT)
     _copy(state["parameters"], parameters)
 
 

@@ -133,7 +133,7 @@ def test_gradient_pulls_positives_together_and_negatives_apart():
 
 
 def test_unknown_loss_is_named():
-    with raises(ValueError, "triplet", "multi_positive", "unbiased"):
+    with raises(ValueError, "kind", "triplet", "multi_positive", "unbiased"):
         make_loss("triplet")
 
 
@@ -197,7 +197,8 @@ def test_views_without_objects_or_proposals():
 
 
 @pytest.mark.parametrize(
-    "changes, data", [(dict(negative_iou=0.8), ("NEGATIVE_IOU", 0.8)), (dict(positive_fraction=1.5), (1.5,))]
+    "changes, data",
+    [(dict(negative_iou=0.8), ("negative_iou", 0.8)), (dict(positive_fraction=1.5), ("positive_fraction", 1.5))],
 )
 def test_bad_settings_of_the_sampler(changes, data):
     with raises(ValueError, *data):

@@ -169,8 +169,8 @@ def test_cls_is_the_mean_of_the_stages_and_boxes_are_the_last():
 @pytest.mark.parametrize(
     "overrides, data",
     [
-        ({"MODEL__ROI_HEADS__SCORE": "mean"}, ("mean", "cls", "objectness", "geo")),
-        ({"MODEL__ROI_HEADS__NUM_CLASSES": 80}, ("NUM_CLASSES", 1, 80)),
+        ({"MODEL__ROI_HEADS__SCORE": "mean"}, ("MODEL.ROI_HEADS.SCORE", "mean", "cls", "objectness", "geo")),
+        ({"MODEL__ROI_HEADS__NUM_CLASSES": 80}, ("MODEL.ROI_HEADS.NUM_CLASSES", 1, 80)),
         ({"MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": False}, ("CLS_AGNOSTIC_BBOX_REG", True, False)),
     ],
 )
@@ -180,7 +180,7 @@ def test_bad_settings_of_the_cascade(overrides, data):
 
 
 def test_bad_settings_of_the_reid_head():
-    with raises(ValueError, "MODEL.REID.NUM_GROUPS", 5, "MODEL.REID.CONV_DIM", 32):
+    with raises(ValueError, "num_groups", 5, 32):
         ReIDHead(tiny_config(MODEL__REID__NUM_GROUPS=5), level_shapes())
     shapes = {**level_shapes(), "p3": ShapeSpec(channels=8, stride=8)}
     with raises(ValueError, "'p3': 8", "'p2': 32"):

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from effowt_d2.utils.arguments import bad_argument
+
 from .recompute import recomputed
 
 
@@ -50,10 +52,10 @@ class WindowAttention(nn.Module):
         window: window side in tokens; 0 attends globally. A map that fits in one window is attended globally.
     """
 
-    def __init__(self, *, channels: int, num_heads: int, window: int):
+    def __init__(self, *, channels: int, num_heads: int = 1, window: int = 0):
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f"{num_heads} heads do not divide {channels} channels")
+            raise bad_argument("num_heads", f"must divide the {channels} channels, got {num_heads}")
         self.num_heads = num_heads
         self.window = window
         self.qkv = nn.Linear(channels, 3 * channels)

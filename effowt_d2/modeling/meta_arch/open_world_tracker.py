@@ -10,6 +10,7 @@ from torch import Tensor
 
 from effowt_d2.modeling.roi_heads import ReIDHead, ReIDLoss, ReIDPair, ReIDSampler
 from effowt_d2.tracking import Tracker
+from effowt_d2.utils.arguments import config_keys
 
 from .tracker_config import build_tracker
 from .video_memory import VideoMemory
@@ -52,9 +53,10 @@ class OpenWorldTracker(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg):
         ret = super().from_config(cfg)
-        ret["reid_head"] = ReIDHead(cfg, ret["backbone"].output_shape())
-        ret["reid_sampler"] = ReIDSampler(cfg)
-        ret["reid_loss"] = ReIDLoss(cfg)
+        with config_keys("MODEL.REID", kind="MODEL.REID.LOSS"):
+            ret["reid_head"] = ReIDHead(cfg, ret["backbone"].output_shape())
+            ret["reid_sampler"] = ReIDSampler(cfg)
+            ret["reid_loss"] = ReIDLoss(cfg)
         ret["tracker"] = build_tracker(cfg.TRACKER)
         return ret
 

@@ -15,6 +15,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from effowt_d2.modeling.layers.masks import apply_mask
+from effowt_d2.utils.arguments import bad_argument, config_keys
 
 from .level_masks import level_masks
 
@@ -44,6 +45,11 @@ class MaskedRPNHead(StandardRPNHead):
         return logits, deltas
 
 
+def _check_head(head: nn.Module) -> None:
+    if not isinstance(head, MaskedRPNHead):
+        raise bad_argument("head", f"of MaskedRPN must be a MaskedRPNHead, got {type(head).__name__}")
+
+
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class MaskedRPN(RPN):
     """Detectron2's RPN without the anchors of padded cells.
@@ -62,16 +68,14 @@ class MaskedRPN(RPN):
     @configurable
     def __init__(self, *, feature_strides: Sequence[int], **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(self.rpn_head, MaskedRPNHead):
-            raise ValueError(
-                "MODEL.PROPOSAL_GENERATOR.NAME MaskedRPN needs MODEL.RPN.HEAD_NAME MaskedRPNHead (or a subclass), "
-                f"got {type(self.rpn_head).__name__}"
-            )
+        _check_head(self.rpn_head)
         self.feature_strides = list(feature_strides)
 
     @classmethod
     def from_config(cls, cfg, input_shape: dict[str, ShapeSpec]):
         ret = super().from_config(cfg, input_shape)
+        with config_keys("MODEL.RPN", head="MODEL.RPN.HEAD_NAME"):
+            _check_head(ret["head"])
         ret["feature_strides"] = [input_shape[f].stride for f in ret["in_features"]]
         return ret
 

@@ -12,6 +12,8 @@ from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.structures import Instances
 from torch import Tensor
 
+from effowt_d2.utils.arguments import bad_argument, config_keys
+
 from .edges import poolable_maps
 
 __all__ = ["SCORES", "OpenWorldROIHeads"]
@@ -40,24 +42,21 @@ class OpenWorldROIHeads(CascadeROIHeads):
     """
 
     @configurable
-    def __init__(self, *, score: str, feature_strides: Sequence[int], **kwargs):
+    def __init__(self, *, feature_strides: Sequence[int], score: str = "cls", **kwargs):
         super().__init__(**kwargs)
-        if score not in SCORES:
-            raise ValueError(f"unknown MODEL.ROI_HEADS.SCORE {score!r}; known: {', '.join(SCORES)}")
-        if self.num_classes != 1:
-            raise ValueError(
-                f"OpenWorldROIHeads knows the single class `object`: MODEL.ROI_HEADS.NUM_CLASSES must be 1, "
-                f"got {self.num_classes}"
-            )
+        _check(score, self.num_classes)
         self.score = score
         self.feature_strides = list(feature_strides)
 
     @classmethod
     def from_config(cls, cfg, input_shape):
+        heads = cfg.MODEL.ROI_HEADS
+        with config_keys("MODEL.ROI_HEADS"):
+            _check(heads.SCORE, heads.NUM_CLASSES)
         if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
             raise ValueError("OpenWorldROIHeads needs MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True, got False")
         ret = super().from_config(cfg, input_shape)
-        ret["score"] = cfg.MODEL.ROI_HEADS.SCORE
+        ret["score"] = heads.SCORE
         ret["feature_strides"] = [input_shape[f].stride for f in ret["box_in_features"]]
         return ret
 
@@ -107,3 +106,10 @@ class OpenWorldROIHeads(CascadeROIHeads):
             probabilities = predictor.predict_probs(predictions, proposals)
             cls = [total + p[:, 0].float() / self.num_cascade_stages for total, p in zip(cls, probabilities)]
         return list(boxes), cls
+
+
+def _check(score: str, num_classes: int) -> None:
+    if score not in SCORES:
+        raise bad_argument("score", f"must be one of {list(SCORES)}, got {score!r}")
+    if num_classes != 1:
+        raise bad_argument("num_classes", f"must be 1, for the single class `object`, got {num_classes}")

@@ -9,6 +9,8 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
+from effowt_d2.utils.arguments import bad_argument
+
 from .edges import poolable_maps
 
 __all__ = ["ReIDHead"]
@@ -38,20 +40,18 @@ class ReIDHead(nn.Module):
         in_features: Sequence[str],
         feature_strides: Sequence[int],
         in_channels: int,
-        dim: int,
-        num_conv: int,
-        conv_dim: int,
-        num_groups: int,
-        fc_dim: int,
-        pooler_resolution: int,
+        dim: int = 256,
+        num_conv: int = 4,
+        conv_dim: int = 256,
+        num_groups: int = 32,
+        fc_dim: int = 1024,
+        pooler_resolution: int = 7,
         pooler_sampling_ratio: int = 0,
         pooler_type: str = "ROIAlignV2",
     ):
         super().__init__()
         if num_groups < 1 or conv_dim % num_groups:
-            raise ValueError(
-                f"MODEL.REID.NUM_GROUPS {num_groups} does not divide MODEL.REID.CONV_DIM {conv_dim} into groups"
-            )
+            raise bad_argument("num_groups", f"must divide conv_dim, {conv_dim}, got {num_groups}")
         self.in_features = list(in_features)
         self.feature_strides = list(feature_strides)
         self.pooler = ROIPooler(

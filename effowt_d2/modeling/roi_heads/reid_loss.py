@@ -13,6 +13,8 @@ from detectron2.config import configurable
 from detectron2.utils import comm
 from torch import Tensor
 
+from effowt_d2.utils.arguments import bad_argument
+
 __all__ = ["CONTRASTIVE_LOSSES", "ReIDLoss", "ReIDPair", "cosine_errors", "match", "multi_positive", "unbiased"]
 
 
@@ -98,10 +100,16 @@ class ReIDLoss:
 
     @configurable
     def __init__(
-        self, *, kind: str, weight: float, aux_weight: float, aux_margin: float, aux_negatives_per_positive: float
+        self,
+        *,
+        kind: str = "multi_positive",
+        weight: float = 0.25,
+        aux_weight: float = 1.0,
+        aux_margin: float = 0.1,
+        aux_negatives_per_positive: float = 3.0,
     ):
         if kind not in CONTRASTIVE_LOSSES:
-            raise ValueError(f"unknown MODEL.REID.LOSS {kind!r}; known: {', '.join(CONTRASTIVE_LOSSES)}")
+            raise bad_argument("kind", f"must be one of {list(CONTRASTIVE_LOSSES)}, got {kind!r}")
         self.contrastive = CONTRASTIVE_LOSSES[kind]
         self.weight = weight
         self.aux_weight = aux_weight

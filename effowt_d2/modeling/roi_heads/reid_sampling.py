@@ -5,6 +5,8 @@ from detectron2.config import configurable
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
+from effowt_d2.utils.arguments import bad_argument
+
 __all__ = ["BACKGROUND", "ReIDSampler"]
 
 # the id of RoIs on no object
@@ -31,19 +33,19 @@ class ReIDSampler:
     def __init__(
         self,
         *,
-        batch_size: int,
-        positive_fraction: float,
-        negatives_per_positive: float,
-        positive_iou: float,
-        negative_iou: float,
+        batch_size: int = 256,
+        positive_fraction: float = 0.5,
+        negatives_per_positive: float = 3.0,
+        positive_iou: float = 0.7,
+        negative_iou: float = 0.3,
     ):
         if not 0 <= negative_iou <= positive_iou <= 1:
-            raise ValueError(
-                "MODEL.REID needs 0 <= NEGATIVE_IOU <= POSITIVE_IOU <= 1, "
-                f"got NEGATIVE_IOU {negative_iou} and POSITIVE_IOU {positive_iou}"
+            raise bad_argument(
+                "negative_iou",
+                f"must be in [0, positive_iou] and positive_iou at most 1, got {negative_iou} and {positive_iou}",
             )
         if not 0 <= positive_fraction <= 1:
-            raise ValueError(f"MODEL.REID.POSITIVE_FRACTION must be in [0, 1], got {positive_fraction}")
+            raise bad_argument("positive_fraction", f"must be in [0, 1], got {positive_fraction}")
         self.batch_size = batch_size
         self.positive_fraction = positive_fraction
         self.negatives_per_positive = negatives_per_positive
