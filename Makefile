@@ -24,7 +24,8 @@ READY = $(VENV)/.effowt_d2_ready
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml setup.py tools/setup/setup.sh tools/setup/install_detectron2.py tools/setup/detectron2.txt
+$(READY): requirements.txt pyproject.toml setup.py $(wildcard projects/*/setup.py) tools/setup/setup.sh \
+		tools/setup/install_detectron2.py tools/setup/detectron2.txt
 	PYTHON=$(PYTHON) DETECTRON2=$(DETECTRON2) sh tools/setup/setup.sh $(VENV)
 	touch $@
 

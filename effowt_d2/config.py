@@ -54,16 +54,19 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.TRANSFER = CN()
     # which parameters train and where the pyramid comes from: zero_shot | full | side
     cfg.MODEL.TRANSFER.STRATEGY = "side"
-    # channels of every pyramid level p2..p6
+    # channels of every pyramid level
     cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
+    # levels that the backbone gives, at strides 4 to 128; what only others need is not built
+    cfg.MODEL.TRANSFER.LEVELS = ["p2", "p3", "p4", "p5", "p6", "p7"]
 
 
 def _add_side(cfg: CN) -> None:
+    # where a key names a part (TOPOLOGY, INIT, KIND, SIM.FUSION), projects may register more of them
     cfg.MODEL.SIDE = CN()
     side = cfg.MODEL.SIDE
     # width divisor [r]: the side network is s = d / r wide
     side.REDUCTION = 4
-    # "sequential": one ladder through strides 4, 8, 16; "parallel": one full-depth ladder per stride
+    # how the stages hang together: sequential (one ladder through strides 4, 8, 16)
     side.TOPOLOGY = "sequential"
     # blocks per stage at strides 4, 8, 16
     side.BLOCKS = [3, 2, 1]
@@ -73,18 +76,10 @@ def _add_side(cfg: CN) -> None:
     side.TAPS = []
     # one down-projection per "tap", per "stage", or one for "all"
     side.TAP_SHARING = "stage"
-    # depthwise convolutions around the attention (False: pure transformer blocks)
-    side.CONV = True
-    # with CONV False: widen the stride-16 MLP so that the side network keeps the size it has with CONV True
-    side.MATCH_PARAMS = False
     # window side, in tokens, of the attention per stage; 0: global
     side.WINDOWS = [16, 16, 0]
-    # structural-pruning initialisation: scratch | random | l1 | fisher
+    # what the side network starts from: scratch | l1 (cut from the tower, by the size of its weights)
     side.INIT = "scratch"
-    # labelled samples for INIT "fisher"
-    side.FISHER_SAMPLES = 1024
-    # seed of INIT "random" and of the random sparse pattern
-    side.SEED = 0
     # initial down-projection: "xavier", or "select" (identity rows at the kept residual channels)
     side.TAP_INIT = "xavier"
     # recompute side blocks in the backward pass per stage instead of keeping their activations
@@ -93,33 +88,29 @@ def _add_side(cfg: CN) -> None:
     side.MAX_FRACTION = 0.0
 
     side.GATE = CN()
-    # "learnable" scalar per block, "channel" (a vector per block), "fixed", or "sum" (no gate)
+    # learnable: one scalar per block
     side.GATE.KIND = "learnable"
-    # sigmoid temperature [T] of learnable gates
+    # sigmoid temperature [T]
     side.GATE.TEMPERATURE = 0.1
-    # the gate's value [g] at start, and for ever when fixed: weight of the tower, 1 - g of the side state
+    # the gate's value [g] at start: weight of the tower, 1 - g of the side state
     side.GATE.VALUE = 0.5
 
     side.SIM = CN()
     # strides whose blocks mix sparsely (SIM) instead of by a dense MLP
     side.SIM.SCALES = [4]
-    # axes | axial | strip | fixed | dct | random | dense_pooled | mlp (none: the dense MLP of MLP_RATIO)
+    # what mixes: axes (means along lines, with a weight per offset)
     side.SIM.KIND = "axes"
-    # lines a token sees, for KIND axes, strip and dct: of row, column, diagonal, antidiagonal
+    # lines a token sees: of row, column, diagonal, antidiagonal
     side.SIM.AXES = ["row", "column", "diagonal", "antidiagonal"]
     # offsets with a weight of their own [R]; further ones share the last
     side.SIM.RANGE = 128
     # channel groups [G] sharing a table of weights
     side.SIM.GROUPS = 8
-    # "sum" (scaled sum of the mixes) or "concat" (concatenation and a linear map)
+    # how the mixes become one map: sum (scaled by channel)
     side.SIM.FUSION = "sum"
-    # cosine coefficients per axis and group, for KIND dct
-    side.SIM.COEFFICIENTS = 16
-    # map side in tokens, for KIND fixed (its matrices know one resolution only)
-    side.SIM.RESOLUTION = 64
 
     side.FUSION = CN()
-    # how the pyramid levels mix the stages: weighted | softmax | mean | last
+    # how the pyramid levels mix the stages: weighted (trained weights)
     side.FUSION.KIND = "weighted"
     # depthwise 3x3 + 1x1 + LayerNorm after the mix
     side.FUSION.OUTPUT_CONV = True

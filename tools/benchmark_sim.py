@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from effowt_d2.modeling.side.block import DenseMLP
-from effowt_d2.modeling.side.sparse_interaction import SIM_KINDS, SparseInteraction
+from effowt_d2.modeling.side.sparse_interaction import SparseInteraction
 
 
 def saved_bytes(module: nn.Module, x: Tensor) -> int:
@@ -51,14 +51,14 @@ def run(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[float, float, f
     return middle - start, end - middle, time.process_time() - cpu
 
 
-def compare(height: int, width: int, channels: int, kind: str, repeats: int) -> dict:
+def compare(height: int, width: int, channels: int, repeats: int) -> dict:
     """Figures of both modules and the ratios of the sparse interaction's to the MLP's."""
     torch.manual_seed(0)
     x = torch.randn(1, height, width, channels, requires_grad=True)
     gradient = torch.randn(1, height, width, channels)
     modules = {
         "mlp": DenseMLP(channels=channels, hidden=4 * channels),
-        "sim": SparseInteraction(channels, kind=kind, resolution=max(height, width)),
+        "sim": SparseInteraction(channels),
     }
     figures: dict = {name: {"saved_bytes": saved_bytes(module, x)} for name, module in modules.items()}
     for module in modules.values():
@@ -77,7 +77,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs="+", default=[256], help="side of the map, or height and width")
     parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--kind", choices=SIM_KINDS, default="axes")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each")
     parser.add_argument("--json", help="write the figures to this file")
@@ -87,10 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
 
     height, width = args.size[0], args.size[-1]
-    figures = compare(height, width, args.channels, args.kind, args.repeats)
+    figures = compare(height, width, args.channels, args.repeats)
     print(
-        f"1 x {height} x {width} tokens, C = {args.channels}, {args.kind}, fp32, "
-        f"{args.threads} thread(s), torch {torch.__version__}"
+        f"1 x {height} x {width} tokens, C = {args.channels}, fp32, {args.threads} thread(s), torch {torch.__version__}"
     )
     for name in ("mlp", "sim"):
         f = figures[name]

@@ -1,7 +1,7 @@
 """What a model costs: parameters, multiply-adds, and bytes that autograd keeps for the backward pass."""
 
 from .flops import count_flops
-from .parameters import PartCount, count_parameters, model_parts, ratios
+from .parameters import PartCount, count_parameters, format_parameters, model_parts, ratios, side_total
 from .saved_bytes import count_saved_bytes, made_up_batch
 from .training_memory import training_memory
 
@@ -9,9 +9,11 @@ __all__ = [
     "PartCount",
     "count_flops",
     "count_parameters",
+    "count_saved_bytes",
+    "format_parameters",
     "made_up_batch",
     "model_parts",
     "ratios",
-    "count_saved_bytes",
+    "side_total",
     "training_memory",
 ]

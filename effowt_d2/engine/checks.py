@@ -11,6 +11,7 @@ from effowt_d2.data.loaders import load_frame_records
 from effowt_d2.data.mappers import check_mapper
 from effowt_d2.modeling.tower.builder import find_weights
 from effowt_d2.modeling.transfer.strategy import strategy_class
+from effowt_d2.utils.arguments import config_keys
 
 from .evaluators import build_evaluator, check_evaluator_type
 from .launch import check_processes, started_by_torchrun
@@ -52,7 +53,8 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
     if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
         strategy_class(cfg)
-        find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
+        with config_keys("MODEL.VLM"):
+            find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
     if not eval_only:
         world_size = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else num_processes * num_machines
         _check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size, cfg.SOLVER.REFERENCE_WORLD_SIZE)

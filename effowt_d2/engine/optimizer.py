@@ -1,71 +1,12 @@
 """Which parameter is in which optimizer group: decided by module object, never by a piece of a name."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from effowt_d2.modeling.transfer.ownership import TrainedPart
+from effowt_d2.modeling.transfer.ownership import OwnedParameter, owned_parameters
 
-__all__ = ["OwnedParameter", "build_optimizer", "owned_parameters"]
-
-
-@dataclass(frozen=True)
-class OwnedParameter:
-    """A trained parameter, the module it sits in, and the part of the model it belongs to.
-
-    Attributes:
-        name: name within its module, such as "bias".
-        kind: "side", "neck", "tower" or "heads".
-        depth: layers of the tower behind it.
-    """
-
-    parameter: nn.Parameter
-    module: nn.Module
-    name: str
-    kind: str
-    depth: int
-
-
-def owned_parameters(model: nn.Module) -> list[OwnedParameter]:
-    """Every parameter of ``model`` that requires a gradient, once each.
-
-    The parts come from ``model.backbone.trained_parts()`` where there is such a method; everything else that
-    trains is "heads".
-
-    Raises:
-        ValueError: a parameter belongs to two parts that train differently.
-    """
-    backbone = getattr(model, "backbone", None)
-    parts = backbone.trained_parts() if hasattr(backbone, "trained_parts") else []
-    owner: dict[nn.Parameter, TrainedPart] = {}
-    for part in parts:
-        for module in part.modules:
-            for parameter in module.parameters():
-                other = owner.setdefault(parameter, part)
-                if (other.kind, other.depth) != (part.kind, part.depth):
-                    raise ValueError(
-                        f"a parameter of shape {tuple(parameter.shape)} belongs to two parts: '{other.name}' "
-                        f"({other.kind}, depth {other.depth}) and '{part.name}' ({part.kind}, depth {part.depth})"
-                    )
-    heads = TrainedPart("heads", (), "heads")
-    owned = []
-    for module, name, parameter in _distinct_parameters(model):
-        if parameter.requires_grad:
-            part = owner.get(parameter, heads)
-            owned.append(OwnedParameter(parameter, module, name, part.kind, part.depth))
-    return owned
-
-
-def _distinct_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    seen = set()
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if parameter not in seen:
-                seen.add(parameter)
-                yield module, name, parameter
+__all__ = ["build_optimizer"]
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -82,9 +23,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups: dict[tuple, dict] = {}
     for owned in owned_parameters(model):
         lr, decay = _learning_rate(solver, owned), _weight_decay(solver, owned)
-        group = groups.setdefault(
-            (owned.kind, lr, decay), {"params": [], "lr": lr, "weight_decay": decay, "part": owned.kind}
-        )
+        name = owned.part.name
+        group = groups.setdefault((name, lr, decay), {"params": [], "lr": lr, "weight_decay": decay, "part": name})
         group["params"].append(owned.parameter)
     if not groups:
         raise ValueError("the model has no parameter that trains")
@@ -102,11 +42,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _learning_rate(solver: CfgNode, owned: OwnedParameter) -> float:
-    rate = solver.BASE_LR
-    if owned.kind == "side":
-        rate *= solver.SIDE_LR_FACTOR
-    elif owned.kind == "tower":
-        rate *= solver.TOWER_LR_FACTOR * solver.TOWER_LAYER_DECAY**owned.depth
+    rate = solver.BASE_LR * (owned.part.lr_factor * solver.TOWER_LAYER_DECAY**owned.part.depth)
     return rate * solver.BIAS_LR_FACTOR if owned.name == "bias" else rate
 
 

@@ -16,6 +16,7 @@ from detectron2.utils.events import EventWriter
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from effowt_d2.analysis import count_parameters, format_parameters
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import TrainLoader
@@ -24,9 +25,7 @@ from .checks import check_test_datasets
 from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
 from .failures import cut_half_line
-from .fisher import prune_by_fisher
 from .optimizer import build_optimizer
-from .parameter_report import count_parameters, format_parameters
 from .step import Precision, StepTrainer, inference_autocast
 
 __all__ = ["OpenWorldTrainer"]
@@ -53,7 +52,7 @@ class OpenWorldTrainer(DefaultTrainer):
         check_test_datasets(cfg)
         data_loader = self.build_train_loader(cfg)
         model = self.build_model(cfg)
-        _prune_by_fisher_if_asked(cfg, model, data_loader)
+        _initialise_from_samples(cfg, model, data_loader)
         optimizer = self.build_optimizer(cfg, model)
         logger.info(format_parameters(count_parameters(model)))
         device = next(model.parameters()).device.type
@@ -209,10 +208,11 @@ class StepSeed(HookBase):
         torch.manual_seed(int(numbers.generate_state(1, np.uint32)[0]))
 
 
-def _prune_by_fisher_if_asked(cfg: CfgNode, model: nn.Module, data_loader: Iterable[list[dict]]) -> None:
-    # weights that are loaded later would replace what is cut here
-    if cfg.MODEL.TRANSFER.STRATEGY == "side" and cfg.MODEL.SIDE.INIT == "fisher" and not cfg.MODEL.WEIGHTS:
-        prune_by_fisher(cfg, model, (sample for batch in data_loader for sample in batch))
+def _initialise_from_samples(cfg: CfgNode, model: nn.Module, data_loader: Iterable[list[dict]]) -> None:
+    backbone = getattr(model, "backbone", None)
+    # weights that are loaded later would replace these
+    if getattr(backbone, "needs_samples", False) and not cfg.MODEL.WEIGHTS:
+        backbone.initialise(sample for batch in data_loader for sample in batch)
 
 
 def _distributed(model: nn.Module, device: str) -> nn.Module:

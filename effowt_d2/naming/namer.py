@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 
 from effowt_d2.modeling.tower import Tower
+from effowt_d2.utils.arguments import config_keys
 
 from .crops import BACKGROUNDS, clip_boxes, square_crop
 from .two_towers import TwoTowers, load_two_towers
@@ -69,13 +70,14 @@ class TrackNamer:
         tower: Tower | None = None,
     ) -> dict:
         _check_vocabulary(vocabulary)  # before the towers are loaded
-        towers = load_two_towers(
-            cfg.MODEL.VLM.NAME,
-            cfg.MODEL.VLM.WEIGHTS,
-            device=cfg.MODEL.DEVICE if device is None else device,
-            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
-            tower=tower,
-        )
+        with config_keys("MODEL.VLM"):
+            towers = load_two_towers(
+                cfg.MODEL.VLM.NAME,
+                cfg.MODEL.VLM.WEIGHTS,
+                device=cfg.MODEL.DEVICE if device is None else device,
+                unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
+                tower=tower,
+            )
         return {
             "towers": towers,
             "vocabulary": vocabulary,

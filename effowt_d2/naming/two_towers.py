@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from effowt_d2.modeling.tower import Tower, build_tower
 from effowt_d2.modeling.tower.builder import OPENCLIP, fetch_weights, find_weights, without_random_warning
-from effowt_d2.modeling.tower.convnext import ConvNeXtTower
 from effowt_d2.modeling.tower.eva_weights import is_eva_detector
-from effowt_d2.modeling.tower.families import ClipViT
-from effowt_d2.modeling.tower.weight_files import compare, read_weights
+from effowt_d2.modeling.tower.weight_files import read_weights
+from effowt_d2.utils.arguments import about_argument, bad_argument
+from effowt_d2.utils.state_dicts import check_tensors
 
 __all__ = ["TwoTowers", "load_two_towers"]
 
@@ -99,21 +99,24 @@ def load_two_towers(
         FileNotFoundError, OSError, RuntimeError: as ``build_tower``.
     """
     if not weights:
-        raise ValueError(
-            "MODEL.VLM.WEIGHTS is empty: names come from the trained towers of a CLIP model, and there are none; "
-            "name a CLIP weights file, or do without a vocabulary"
+        raise bad_argument(
+            "weights",
+            "are empty: names come from the trained towers of a CLIP model, and there are none; "
+            "name a CLIP weights file, or do without a vocabulary",
         )
     source = find_weights(name, weights)
     if weights.startswith(OPENCLIP):
         source = fetch_weights(name, source)
-    state = read_weights(source, unsafe_pickle=unsafe_pickle)
+    with about_argument("weights"):
+        state = read_weights(source, unsafe_pickle=unsafe_pickle)
     if is_eva_detector(state):  # which could serve as a tower
         raise _without_text(source, "it is a detection checkpoint of EVA")
     if tower is None or not _serves(tower, name, device):
         tower = build_tower(name, weights, canvas=0, unsafe_pickle=unsafe_pickle).to(device)
     with without_random_warning():
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False)
-    _load_text_half(model, state, name=name, file=source)
+    with about_argument("weights"):
+        _load_text_half(model, state, name=name, file=source)
     model.visual = tower.trunk
     return TwoTowers(
         model.to(device).requires_grad_(False),
@@ -124,16 +127,16 @@ def load_two_towers(
 
 
 def _serves(tower: Tower, name: str, device: str | torch.device) -> bool:
-    """Whether a detector's tower can be run as a vision half: an EVA's rotary positions are those of its canvas."""
+    """Whether a detector's tower can be run as a vision half."""
     place = torch.empty(0, device=device).device
-    whole = isinstance(tower, (ClipViT, ConvNeXtTower))
-    return whole and tower.frozen and tower.name == name and next(tower.parameters()).device == place
+    return tower.whole_trunk and tower.frozen and tower.name == name and next(tower.parameters()).device == place
 
 
 def _without_text(file: str, reason: str) -> ValueError:
-    return ValueError(
-        f"MODEL.VLM.WEIGHTS {file} has no text tower ({reason}), so tracks can't be named; "
-        "name a file of a whole CLIP model, or do without a vocabulary"
+    return bad_argument(
+        "weights",
+        f"{file} have no text tower ({reason}), so tracks can't be named; "
+        "name a file of a whole CLIP model, or do without a vocabulary",
     )
 
 
@@ -143,7 +146,8 @@ def _load_text_half(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
     found = _text_half(state, model)
     if not found.keys() & (expected.keys() - {"logit_scale", "logit_bias"}):
         raise _without_text(file, "all its tensors are of the vision tower")
-    compare(file, f"the text tower of {name}", found, expected)
+    problem = f"{file} could not be loaded into the text tower of {name}, nothing of it was"
+    check_tensors(found, expected, problem=problem)
     model.load_state_dict(found, strict=False)
     logger.info("%s: %d tensors for the text tower", file, len(found))
 

@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from detectron2.modeling import build_model
 from helpers.configs import plugin_config
 from helpers.messages import raises
 from torch import nn
 
+from effowt_d2 import model_zoo
+from effowt_d2.analysis import PartCount, count_parameters, format_parameters
 from effowt_d2.engine import build_optimizer
-from effowt_d2.engine.optimizer import owned_parameters
-from effowt_d2.engine.parameter_report import count_parameters, format_parameters
 from effowt_d2.engine.step import clip_gradients
-from effowt_d2.modeling.transfer.ownership import TrainedPart
+from effowt_d2.modeling.transfer.ownership import TrainedPart, owned_parameters
 
 
 class Backbone(nn.Module):
@@ -27,10 +28,10 @@ class Backbone(nn.Module):
 
     def trained_parts(self):
         return [
-            TrainedPart("top", (self.tower[1],), "tower", depth=2),
-            TrainedPart("all of the tower's bottom", (self.tower[0],), "tower", depth=3),
-            TrainedPart("side", (self.tower_blocks,), "side"),
-            TrainedPart("neck", (self.heads,), "neck"),
+            TrainedPart("tower", (self.tower[1],), lr_factor=0.5, depth=2),
+            TrainedPart("tower", (self.tower[0],), lr_factor=0.5, depth=3),
+            TrainedPart("adapter", (self.tower_blocks,), lr_factor=10.0),
+            TrainedPart("neck", (self.heads,)),
         ]
 
 
@@ -45,8 +46,6 @@ class Model(nn.Module):
 def make_config(**options):
     keys = {
         "SOLVER.BASE_LR": 0.1,
-        "SOLVER.SIDE_LR_FACTOR": 10.0,
-        "SOLVER.TOWER_LR_FACTOR": 0.5,
         "SOLVER.TOWER_LAYER_DECAY": 0.8,
         "SOLVER.WEIGHT_DECAY": 0.05,
         "SOLVER.WEIGHT_DECAY_NORM": 0.01,
@@ -102,17 +101,17 @@ def test_every_trained_parameter_once_and_no_frozen_one():
 
 def test_model_of_heads_only_and_model_that_does_not_train():
     layer = nn.Linear(2, 2)
-    assert {owned.kind for owned in owned_parameters(layer)} == {"heads"}
+    assert {owned.part.name for owned in owned_parameters(layer)} == {"heads"}
     with raises(ValueError, "parameter"):
         build_optimizer(make_config(), layer.requires_grad_(False))
 
 
 def test_parameter_of_two_parts():
     model = Model()
-    part = TrainedPart("neck again", (model.backbone.tower_blocks[1],), "neck")
+    part = TrainedPart("neck again", (model.backbone.tower_blocks[1],))
     parts = model.backbone.trained_parts()
     model.backbone.trained_parts = lambda: [*parts, part]
-    with raises(ValueError, "(2,)", "side", "neck again"):
+    with raises(ValueError, "(2,)", "adapter", 10.0, "neck again", 1.0):
         owned_parameters(model)
 
 
@@ -121,21 +120,31 @@ def test_optimizer_that_does_not_exist():
         build_optimizer(make_config(SOLVER__OPTIMIZER="lion"), Model())
 
 
+def test_groups_have_the_name_of_their_part():
+    groups = build_optimizer(make_config(), Model()).param_groups
+    assert {group["part"] for group in groups} == {"tower", "adapter", "neck", "heads"}
+
+
 def test_report_counts_by_part():
     counts = count_parameters(Model())
     assert counts == {
-        "tower": 20,
-        "side": 15,
-        "neck": 9,
-        "heads": 4,
-        "trained": 48,
-        "frozen": 20,
-        "total": 68,
-        "whole_tower": 40,
+        "tower": PartCount(frozen=20, trained=20),
+        "adapter": PartCount(frozen=0, trained=15),
+        "neck": PartCount(frozen=0, trained=9),
+        "other": PartCount(frozen=0, trained=4),
     }
     text = format_parameters(counts)
-    assert "trained parameters 48 (side 15, neck 9, tower 20, heads 4); frozen 20" in text
-    assert "trained / tower 120.000%" in text and "side / tower 37.500%" in text and "total 70.588%" in text
+    assert all(part in text for part in ("48", "tower 20", "adapter 15", "neck 9", "other 4", "frozen 20", "70.588%"))
+
+
+@pytest.mark.parametrize("strategy,part,factor", [("side", "side", 7.0), ("full", "tower", 3.0)])
+def test_learning_rate_factors_of_the_config_reach_their_part(strategy, part, factor):
+    cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
+    cfg.MODEL.TRANSFER.STRATEGY, cfg.SOLVER.BASE_LR = strategy, 0.1
+    cfg.SOLVER.SIDE_LR_FACTOR, cfg.SOLVER.TOWER_LR_FACTOR = 7.0, 3.0
+    rates = {group["part"]: group["lr"] for group in build_optimizer(cfg, build_model(cfg)).param_groups}
+    others = rates.keys() - {part}
+    assert rates[part] == pytest.approx(0.1 * factor) and {rates[name] for name in others} == {0.1}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def plugin_keys():
 RUNS = (
     ("DATA.SCALING", "lsj", "DATA.LSJ_SIZE", 96),
     ("SOLVER.AMP.ENABLED", True),
-    ("MODEL.SIDE.INIT", "fisher", "MODEL.SIDE.FISHER_SAMPLES", 1),
+    ("MODEL.SIDE.INIT", "l1"),
     ("MODEL.TRANSFER.STRATEGY", "full"),
 )
 

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 
 from effowt_d2 import model_zoo as effowt_zoo
 from effowt_d2.modeling.backbone import EffOWTBackbone, lazy_effowt_backbone
-from effowt_d2.modeling.transfer import strategy
+from effowt_d2.modeling.side.mixers import MIXERS
+from effowt_d2.modeling.transfer.strategy import STRATEGIES
 
 YAML = (
     "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml",
@@ -206,16 +207,22 @@ def written():
         exec(block, names)
         models += [names.pop("model")] if "model" in names else []
     yield names, models
-    for registry, name in ((strategy._STRATEGIES, "bottleneck"), (META_ARCH_REGISTRY._obj_map, "MyTracker")):
-        del registry[name]
+    for registered, name in (
+        (STRATEGIES._found, "bottleneck"),
+        (MIXERS._found, "shifted"),
+        (META_ARCH_REGISTRY._obj_map, "MyTracker"),
+    ):
+        registered.pop(name, None)
 
 
 def test_the_page_about_plugins_runs(written):
     names, models = written
-    assert [type(model).__name__ for model in models] == ["RetinaNet", "GeneralizedRCNN", "RetinaNet"]
+    assert [type(model).__name__ for model in models] == ["RetinaNet", "GeneralizedRCNN", "RetinaNet", "RetinaNet"]
     for model in models:
         infer(model)
-    own, cfg = models[-1], names["cfg"]
+    (*_, own, shifted), cfg = models, names["cfg"]
+    blocks = shifted.backbone.strategy.side.stages[0].blocks
+    assert all(type(block.interaction.mixer) is names["ShiftedMixer"] for block in blocks)
     assert type(own.backbone.strategy) is names["Bottleneck"]
     reached = train_a_step(own, build_optimizer(cfg, own))
     assert any(name.startswith("strategy.adapter.") for name in reached)

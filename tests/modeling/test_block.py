@@ -28,17 +28,16 @@ def on_canvas(x, size, fill=0.0):
     return padded
 
 
-def block(sparse, conv=True, window=4):
+def block(sparse, window=4):
     torch.manual_seed(0)
     interaction = SparseInteraction(16, groups=2, max_range=5) if sparse else DenseMLP(channels=16, hidden=32)
-    return SideBlock(channels=16, num_heads=2, window=window, interaction=interaction, conv=conv)
+    return SideBlock(channels=16, num_heads=2, window=window, interaction=interaction)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("conv", [False, True])
 @pytest.mark.parametrize("window", [0, 4])
-def test_block_padding_changes_nothing(sparse, conv, window):
-    side_block = block(sparse, conv, window)
+def test_block_padding_changes_nothing(sparse, window):
+    side_block = block(sparse, window)
     h, w = cells(4)
     x = torch.randn(1, 16, h, w)
     size = (CANVAS[0] // 4, CANVAS[1] // 4)
@@ -68,15 +67,12 @@ def test_maps_of_one_row_or_column(size, sparse):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("conv", [False, True])
-def test_block_size(sparse, conv):
+def test_block_size(sparse):
     """Reference layout of ViT-L-14: 344,544 with SIM at stride 4, 532,224 dense with rho = 2 at stride 8."""
     interaction = SparseInteraction(256) if sparse else DenseMLP(channels=256, hidden=512)
-    made = SideBlock(channels=256, num_heads=4, window=16, interaction=interaction, conv=conv)
+    made = SideBlock(channels=256, num_heads=4, window=16, interaction=interaction)
     assert made.sparse is sparse
-    convolutions = 2 * 10 * 256
-    expected = (344544 if sparse else 532224) - (0 if conv else convolutions)
-    assert sum(p.numel() for p in made.parameters()) == expected
+    assert sum(p.numel() for p in made.parameters()) == (344544 if sparse else 532224)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -1,19 +1,18 @@
-"""Fusion: the weights of each level, its kinds, and that padding has no part in it."""
+"""Fusion: the weights of each level, the levels that are made, and that padding has no part in it."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.messages import raises
 
 from effowt_d2.modeling.layers.masks import valid_mask
-from effowt_d2.modeling.side.fusion import FUSION_KINDS, MultiScaleFusion, add_coarse_levels
+from effowt_d2.modeling.side.fusion import WeightedFusion
 
 STRIDES = (4, 8, 16)
 
 
-def fusion(kind="weighted", output_conv=True):
+def fusion(**options):
     torch.manual_seed(0)
-    return MultiScaleFusion(channels=8, out_channels=16, num_stages=3, kind=kind, output_conv=output_conv)
+    return WeightedFusion(channels=8, out_channels=16, **options)
 
 
 def stages(canvas=(64, 96)):
@@ -21,22 +20,18 @@ def stages(canvas=(64, 96)):
     return [torch.randn(1, 8, canvas[0] // s, canvas[1] // s) for s in STRIDES]
 
 
-@pytest.mark.parametrize("kind", FUSION_KINDS)
-def test_rows_of_weights_sum_to_one(kind):
-    made = fusion(kind)
-    if kind in ("weighted", "softmax"):
-        with torch.no_grad():
-            made.weight.copy_(torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.5, 0.5], [-1.0, -1.0, 2.0]]))
+def test_rows_of_weights_sum_to_one():
+    made = fusion()
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.5, 0.5], [-1.0, -1.0, 2.0]]))
     weights = made.weights()
-    assert weights.shape == (3, 1 if kind == "last" else 3) and (weights >= 0).all()
+    assert weights.shape == (3, 3) and (weights >= 0).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(3), atol=1e-4, rtol=0)
-    if kind == "weighted":
-        assert weights[0, 1] == 0 and weights[0, 2].item() == pytest.approx(3 / 4, abs=1e-4)
+    assert weights[0, 1] == 0 and weights[0, 2].item() == pytest.approx(3 / 4, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["weighted", "softmax", "mean"])
-def test_every_kind_starts_as_the_mean(kind):
-    made, maps = fusion(kind, output_conv=False), stages()
+def test_starts_as_the_mean():
+    made, maps = fusion(output_conv=False), stages()
     levels = made(maps, [None] * 3)
     for level, stage in zip(levels, maps):
         size = stage.shape[-2:]
@@ -48,20 +43,18 @@ def test_every_kind_starts_as_the_mean(kind):
         torch.testing.assert_close(level, sum(resized) / 3, atol=1e-3, rtol=0)
 
 
-def test_last_uses_the_coarsest_stage_only():
-    made = fusion("last")
-    assert len(made.laterals) == 1 and not hasattr(made, "weight")
-    maps = [m.requires_grad_() for m in stages()]
-    levels = made(maps, [None] * 3)
-    assert [tuple(level.shape[-2:]) for level in levels] == [(16, 24), (8, 12), (4, 6)]
-    grads = torch.autograd.grad(sum(level.square().sum() for level in levels), maps, allow_unused=True)
-    assert grads[0] is None and grads[1] is None and (grads[2] != 0).any()
+@pytest.mark.parametrize("levels", [(1,), (1, 2), (0, 2)])
+def test_levels_that_are_not_asked_for_are_not_made(levels):
+    every, some = fusion(), fusion(levels=levels)
+    assert set(some.outputs) == {str(level) for level in levels}
+    some.load_state_dict({key: value for key, value in every.state_dict().items() if key in some.state_dict()})
+    made, maps = every(stages(), [None] * 3), some(stages(), [None] * 3)
+    assert len(maps) == len(levels) and all(torch.equal(made[k], x) for k, x in zip(levels, maps))
 
 
-@pytest.mark.parametrize("kind", FUSION_KINDS)
 @pytest.mark.parametrize("output_conv", [False, True])
-def test_padding_changes_nothing(kind, output_conv):
-    made, size = fusion(kind, output_conv), (50, 90)
+def test_padding_changes_nothing(output_conv):
+    made, size = fusion(output_conv=output_conv), (50, 90)
     masks = [valid_mask([size], (64, 96), s, torch.device("cpu")) for s in STRIDES]
     large = [valid_mask([size], (96, 160), s, torch.device("cpu")) for s in STRIDES]
     maps = stages()
@@ -90,17 +83,5 @@ def test_weights_are_trained():
 
 def test_size():
     """Reference layout of ViT-L-14: laterals 197,376, output convolutions 206,592, 9 weights."""
-    made = MultiScaleFusion(channels=256, out_channels=256, num_stages=3, kind="weighted", output_conv=True)
+    made = WeightedFusion(channels=256)
     assert sum(p.numel() for p in made.parameters()) == 197376 + 206592 + 9
-
-
-def test_coarse_levels_take_every_second_cell():
-    p4 = torch.arange(35.0).reshape(1, 1, 5, 7)
-    levels = add_coarse_levels({"p4": p4})
-    assert levels["p5"][0, 0].tolist() == [[0, 2, 4, 6], [14, 16, 18, 20], [28, 30, 32, 34]]
-    assert levels["p6"][0, 0].tolist() == [[0, 4], [28, 32]]
-
-
-def test_an_unknown_kind_is_refused():
-    with raises(ValueError, "max", "weighted", "last"):
-        fusion("max")

@@ -5,19 +5,23 @@ import torch
 from helpers.messages import raises
 from helpers.tiny_backbone import tiny_backbone
 
-from effowt_d2.modeling.side.pruning import attention_rows, magnitude, residual_channels
+from effowt_d2.modeling.side.initialisation import Magnitude
+from effowt_d2.modeling.side.pruning import attention_rows, residual_channels
 from effowt_d2.modeling.tower.block_weights import BlockWeights
 
 
-def build(tiny, init, *, seed=0, tap_init="xavier", name=None, reduction=4):
-    side = {"BLOCKS": [1, 2, 1], "MLP_RATIO": [4, 2, 1], "REDUCTION": reduction}
-    side.update(INIT=init, TAP_INIT=tap_init, SEED=seed)
+def build(tiny, init, *, tap_init="xavier", name=None, reduction=4):
+    side = {"BLOCKS": [1, 2, 1], "MLP_RATIO": [4, 2, 1], "REDUCTION": reduction, "INIT": init, "TAP_INIT": tap_init}
     return tiny_backbone(name or tiny, **{f"MODEL__SIDE__{key}": value for key, value in side.items()})
 
 
 def pruned(backbone):
-    importances = {t: magnitude(backbone.tower.block_weights(t)) for t in backbone.strategy.taps}
+    importances = Magnitude().importances(backbone.tower, backbone.strategy.taps)
     return backbone.strategy.prune(backbone.tower, importances)
+
+
+def magnitude(weights):
+    return weights.map(torch.abs)
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])
@@ -78,21 +82,28 @@ def test_l1_finds_the_rows_that_were_made_large():
     assert attention_rows(magnitude(weights), everything[:2], 4, 1).tolist() == [9, 10]
 
 
-def test_random_is_a_seeded_subset_and_differs_from_scratch(tiny):
-    a, b, c = (build(tiny, "random", seed=seed) for seed in (1, 1, 2))
-    first = a.strategy.side.stages[0].blocks[0].attn.qkv.weight
-    assert torch.equal(first, b.strategy.side.stages[0].blocks[0].attn.qkv.weight)
-    assert not torch.equal(first, c.strategy.side.stages[0].blocks[0].attn.qkv.weight)
-    source = a.tower.block_weights(0).q
-    assert torch.isin(first.chunk(3)[0], source).all()
-    scratch = build(tiny, "scratch").strategy.side.stages[0].blocks[0].attn.qkv.weight
-    assert not torch.isin(scratch, source).any()
+def test_scratch_copies_nothing(tiny):
+    backbone = build(tiny, "scratch")
+    drawn = backbone.strategy.side.stages[0].blocks[0].attn.qkv.weight
+    assert not torch.isin(drawn, backbone.tower.block_weights(0).q).any()
+    backbone.initialise()
+    assert torch.equal(drawn, build(tiny, "scratch").strategy.side.stages[0].blocks[0].attn.qkv.weight)
 
 
-def test_bad_settings_are_told(tiny):
-    with raises(ValueError, "INIT", "l2", "fisher"):
-        build(tiny, "l2")
-    with raises(ValueError, "TAP_INIT", "pca"):
-        build(tiny, "l1", tap_init="pca")
-    with raises(ValueError, "TAP_INIT", "select"):
-        build(tiny, "scratch", tap_init="select")
+BAD = [
+    ("l2", "xavier", ["MODEL.SIDE.INIT", "l2", "l1", "scratch"]),
+    ("l1", "pca", ["MODEL.SIDE.TAP_INIT", "pca", "select", "xavier"]),
+    ("scratch", "select", ["MODEL.SIDE.TAP_INIT", "select", "scratch"]),
+]
+
+
+@pytest.mark.parametrize("init,tap_init,data", BAD)
+def test_bad_settings_name_the_key(tiny, init, tap_init, data):
+    with raises(ValueError, *data):
+        build(tiny, init, tap_init=tap_init)
+
+
+def test_side_heads_larger_than_tower_heads():
+    weights = BlockWeights(*(torch.ones(64, 64) for _ in range(6)))
+    with raises(ValueError, 3, 21, 16):
+        attention_rows(weights, torch.arange(63), 4, 3)

@@ -40,11 +40,7 @@ def run(model, image_sizes, dtype=None):
 @pytest.mark.parametrize("image_sizes", [None, [(96, 128), (70, 90)]])
 @pytest.mark.parametrize(
     "options",
-    [
-        (),
-        ("MODEL.SIDE.TOPOLOGY", "parallel", "MODEL.SIDE.CONV", False, "MODEL.SIDE.GATE.KIND", "channel"),
-        ("MODEL.SIDE.SIM.FUSION", "concat", "MODEL.SIDE.FUSION.OUTPUT_CONV", False),
-    ],
+    [(), ("MODEL.SIDE.SIM.SCALES", [4, 8, 16], "MODEL.SIDE.FUSION.OUTPUT_CONV", False)],
 )
 def test_nothing_but_the_memory_changes(tiny, monkeypatch, options, image_sizes):
     lean = run(build(tiny, *options), image_sizes)

@@ -36,7 +36,7 @@ def tower_bytes(tower):
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize(
     "name, window",
-    [("tiny-vit", 0), ("tiny-vit", 3), ("tiny-vit-14", 0), *((n, 3) for n in SWITCHES), ("convnext_tiny", 0)],
+    [("tiny-vit", 0), ("tiny-vit", 3), ("tiny-vit-14", 0), *((n, 3) for n in SWITCHES)],
 )
 def test_taps_in_half_precision_are_near(tiny, tmp_path, name, window, precision):
     register_tiny_evas(tmp_path)
@@ -95,13 +95,13 @@ def test_side_network_learns_beside_a_rounded_tower(tiny):
 
 
 def test_precisions_that_cannot_be(tiny):
-    with raises(ValueError, "MODEL.VLM.PRECISION", "int8", "float32", "bfloat16", "float16"):
+    with raises(ValueError, "precision", "int8", "float32", "bfloat16", "float16"):
         make(tiny, precision="int8")
     with raises(ValueError, "MODEL.VLM.PRECISION", "bfloat16", "SOLVER.AMP"):
         tiny_backbone(tiny, "MODEL.VLM.PRECISION", "bfloat16", "MODEL.TRANSFER.STRATEGY", "full")
 
 
-@pytest.mark.parametrize("name", ["tiny-vit", *SWITCHES, "convnext_tiny"])
+@pytest.mark.parametrize("name", ["tiny-vit", *SWITCHES])
 def test_compiled_blocks_give_the_same_taps(tiny, tmp_path, name):
     register_tiny_evas(tmp_path)
     torch._dynamo.reset()
@@ -134,11 +134,11 @@ def test_inductor_gives_the_same_taps(tiny):
 
 
 def test_a_backend_that_does_not_exist(tiny):
-    with raises(ValueError, "MODEL.VLM.COMPILE", "fast", "inductor"):
+    with raises(ValueError, "compile_backend", "fast", "inductor"):
         make(tiny, compile_backend="fast")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tvm") is not None, reason="tvm is installed, so that its backend works")
 def test_a_backend_that_does_not_work_here(tiny):
-    with raises(RuntimeError, "MODEL.VLM.COMPILE", "tvm", "cpu", '""'):
+    with raises(RuntimeError, "MODEL.VLM.COMPILE", "tvm", "cpu"):
         make(tiny, compile_backend="tvm")(*padded_batch())

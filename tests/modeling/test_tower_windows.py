@@ -92,7 +92,7 @@ def test_which_blocks_are_global():
 
 
 def test_bad_windows_are_told(build):
-    with raises(ValueError, "WINDOW", -1):
+    with raises(ValueError, "window", -1):
         build("tiny-vit", window=-1)
-    with raises(ValueError, "GLOBAL_BLOCKS", "[4]", 0, 3):
+    with raises(ValueError, "global_blocks", "[4]", 0, 3):
         build("tiny-vit", window=4, global_blocks=[1, 4])

@@ -4,8 +4,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
-from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
-from effowt_d2.engine.parameter_report import count_parameters
+from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, side_total, training_memory
 
 __all__ = ["count_costs"]
 
@@ -26,7 +25,7 @@ def count_costs(cfg: CfgNode) -> dict[str, object]:
     saved = count_saved_bytes(model.train(), made_up_batch(cfg.SOLVER.IMS_PER_BATCH, (side, side)))
     memory = training_memory(cfg, model, saved)
     return {
-        "trained_parameters": counts["trained"],
-        "side_parameters": counts.get("side", 0),
+        "trained_parameters": sum(part.trained for part in counts.values()),
+        "side_parameters": side_total(counts),
         "training_mib": sum(memory.values()) / 2**20,
     }

@@ -1,6 +1,6 @@
 """The Detectron2 backbone: a tower and the strategy that carries it to detection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -8,18 +8,19 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor
 
+from effowt_d2.modeling.layers.levels import LEVELS, check_levels, with_coarser
 from effowt_d2.modeling.layers.masks import valid_mask
 from effowt_d2.modeling.tower.builder import build_tower
 from effowt_d2.modeling.tower.tower import STRIDE, Tower
 from effowt_d2.modeling.transfer.ownership import TrainedPart
 from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, strategy_class
+from effowt_d2.utils.arguments import bad_argument, config_keys
 
-LEVEL_STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 DIVISIBILITY = 32
 
 
 class EffOWTBackbone(Backbone):
-    """p2..p7 for any Detectron2 meta-architecture: p2..p6 of the strategy, and p7, which dense detectors ask for.
+    """A feature pyramid for any Detectron2 meta-architecture.
 
     The meta-architecture normalises pixels by its own ``MODEL.PIXEL_MEAN`` and ``MODEL.PIXEL_STD``; here that is undone
     and the tower's own normalisation applied, so that stock configs work unchanged.
@@ -28,8 +29,12 @@ class EffOWTBackbone(Backbone):
         tower: the tower.
         strategy: the strategy.
         out_channels: of each level.
+        levels: that come out, of p2 to p7.
         pixel_mean, pixel_std: of the incoming pixels' normalisation, in the order of their channels, for 0..255.
         input_format: ``BGR`` or ``RGB``, that order.
+
+    Raises:
+        ValueError: an unknown level or format.
 
     Attributes:
         takes_image_sizes: tells our meta-architecture that :meth:`forward` can blind itself to padding.
@@ -43,19 +48,20 @@ class EffOWTBackbone(Backbone):
         *,
         tower: Tower,
         strategy: TransferStrategy,
-        out_channels: int,
-        pixel_mean: Sequence[float],
-        pixel_std: Sequence[float],
-        input_format: str,
+        out_channels: int = 256,
+        levels: Sequence[str] = tuple(LEVELS),
+        pixel_mean: Sequence[float] = (103.530, 116.280, 123.675),
+        pixel_std: Sequence[float] = (1.0, 1.0, 1.0),
+        input_format: str = "BGR",
     ):
         super().__init__()
         if input_format not in ("BGR", "RGB"):
-            raise ValueError(f"INPUT.FORMAT: expected BGR or RGB, got {input_format!r}")
+            raise bad_argument("input_format", f"must be BGR or RGB, got {input_format!r}")
         self.tower = tower
         self.strategy = strategy
-        self._out_features = list(LEVEL_STRIDES)
-        self._out_feature_strides = dict(LEVEL_STRIDES)
-        self._out_feature_channels = {name: out_channels for name in LEVEL_STRIDES}
+        self._out_features = list(check_levels(levels))
+        self._out_feature_strides = {name: LEVELS[name] for name in self._out_features}
+        self._out_feature_channels = {name: out_channels for name in self._out_features}
         self._reverse = input_format == "BGR"
         order = slice(None, None, -1) if self._reverse else slice(None)
         mean = torch.tensor(list(pixel_mean)[order]) / 255
@@ -66,25 +72,13 @@ class EffOWTBackbone(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
-        vlm = cfg.MODEL.VLM
-        frozen = not strategy_class(cfg).trains_tower
-        tower = build_tower(
-            vlm.NAME,
-            vlm.WEIGHTS,
-            allow_random=vlm.ALLOW_RANDOM,
-            canvas=vlm.CANVAS,
-            frozen=frozen,
-            window=vlm.WINDOW,
-            global_blocks=list(vlm.GLOBAL_BLOCKS),
-            precision=vlm.PRECISION,
-            compile_backend=vlm.COMPILE,
-            drop_relative_positions=vlm.DROP_RELATIVE_POSITIONS,
-            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
-        )
+        levels = check_levels(cfg.MODEL.TRANSFER.LEVELS)
+        tower = _tower_from_config(cfg, frozen=not strategy_class(cfg).trains_tower)
         return {
             "tower": tower,
             "strategy": build_strategy(cfg, tower),
             "out_channels": cfg.MODEL.TRANSFER.OUT_CHANNELS,
+            "levels": levels,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "input_format": cfg.INPUT.FORMAT,
@@ -98,6 +92,15 @@ class EffOWTBackbone(Backbone):
         """All parts of the backbone that train, by module object."""
         return self.strategy.trained_parts(self.tower)
 
+    @property
+    def needs_samples(self) -> bool:
+        """Whether :meth:`initialise` wants labelled training samples."""
+        return self.strategy.needs_samples
+
+    def initialise(self, samples: Iterable[dict] | None = None) -> None:
+        """Set the weights that training starts from; see :meth:`TransferStrategy.initialise`."""
+        self.strategy.initialise(self.tower, samples)
+
     def forward(self, x: Tensor, image_sizes: Sequence[tuple[int, int]] | None = None) -> dict[str, Tensor]:
         """
         Args:
@@ -106,7 +109,7 @@ class EffOWTBackbone(Backbone):
                 depend on its padding. None takes the whole canvas for image, as stock meta-architectures need it.
 
         Returns:
-            p2..p7: (B, out_channels, H / stride, W / stride), rounded up, strides 4 to 128.
+            The levels by name: (B, out_channels, H / stride, W / stride), rounded up, strides 4 (p2) to 128 (p7).
         """
         canvas = x.shape[-2:]
         if canvas[0] % DIVISIBILITY or canvas[1] % DIVISIBILITY:
@@ -121,9 +124,25 @@ class EffOWTBackbone(Backbone):
         levels = self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
         # boxes are pooled in the number format of the maps, and bfloat16 places them to 4 pixels in 1024
         levels = {name: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for name, x in levels.items()}
-        # every second cell, as p6 is of p5: a view that costs nothing where nobody reads it
-        levels["p7"] = levels["p6"][..., ::2, ::2]
-        return levels
+        return with_coarser(levels, self._out_features)
+
+
+def _tower_from_config(cfg: CfgNode, *, frozen: bool) -> Tower:
+    vlm = cfg.MODEL.VLM
+    with config_keys("MODEL.VLM", compile_backend="MODEL.VLM.COMPILE", unsafe_pickle="MODEL.UNSAFE_PICKLE"):
+        return build_tower(
+            vlm.NAME,
+            vlm.WEIGHTS,
+            allow_random=vlm.ALLOW_RANDOM,
+            canvas=vlm.CANVAS,
+            frozen=frozen,
+            window=vlm.WINDOW,
+            global_blocks=list(vlm.GLOBAL_BLOCKS),
+            precision=vlm.PRECISION,
+            compile_backend=vlm.COMPILE,
+            drop_relative_positions=vlm.DROP_RELATIVE_POSITIONS,
+            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
+        )
 
 
 @BACKBONE_REGISTRY.register()
@@ -135,4 +154,5 @@ def build_effowt_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EffOWTBackbon
     """
     if input_shape.channels != 3:
         raise ValueError(f"the tower takes 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}")
-    return EffOWTBackbone(cfg)
+    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT"):
+        return EffOWTBackbone(cfg)

@@ -28,7 +28,11 @@ def lazy_effowt_backbone() -> DictConfig:
     # dots lead upwards: MODEL, cfg, backbone, model
     read.update(PIXEL_MEAN="${....pixel_mean}", PIXEL_STD="${....pixel_std}", UNSAFE_PICKLE=cfg.MODEL.UNSAFE_PICKLE)
     return LazyCall(build_effowt_backbone)(
-        cfg={"MODEL": read, "INPUT": {"FORMAT": "${....input_format}"}},
+        cfg={
+            "MODEL": read,
+            "INPUT": {"FORMAT": "${....input_format}"},
+            "SOLVER": {key: cfg.SOLVER[key] for key in ("SIDE_LR_FACTOR", "TOWER_LR_FACTOR")},
+        },
         input_shape=LazyCall(ShapeSpec)(channels=3),
     )
 

@@ -1,14 +1,15 @@
-"""ViTDet's simple feature pyramid: p2..p6 from the last map of a plain tower (arXiv 2203.16527)."""
+"""ViTDet's simple feature pyramid: p2..p5 from the last map of a plain tower (arXiv 2203.16527)."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .levels import LEVELS, levels_to_make
 from .masks import apply_mask, valid_mask
 from .norms import channel_norm
 
-LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
+OWN_LEVELS = ("p2", "p3", "p4", "p5")
 
 
 class SimplePyramid(nn.Module):
@@ -17,20 +18,22 @@ class SimplePyramid(nn.Module):
     Args:
         channels: d, of the map.
         out_channels: of each level.
+        levels: that are asked for; of p2 to p5 those are made that they need.
     """
 
-    def __init__(self, *, channels: int, out_channels: int):
+    def __init__(self, *, channels: int, out_channels: int = 256, levels: Sequence[str] = tuple(LEVELS)):
         super().__init__()
+        self.levels = levels_to_make(levels, OWN_LEVELS)
         half, quarter = channels // 2, channels // 4
-        self.up = nn.ModuleDict(
-            {
-                "p2": nn.Sequential(_deconv(channels, half), channel_norm(half), nn.GELU(), _deconv(half, quarter)),
-                "p3": nn.Sequential(_deconv(channels, half)),
-            }
-        )
+        self.up = nn.ModuleDict()
+        if "p2" in self.levels:
+            steps = _deconv(channels, half), channel_norm(half), nn.GELU(), _deconv(half, quarter)
+            self.up["p2"] = nn.Sequential(*steps)
+        if "p3" in self.levels:
+            self.up["p3"] = nn.Sequential(_deconv(channels, half))
         widths = {"p2": quarter, "p3": half, "p4": channels, "p5": channels}
-        self.lateral = nn.ModuleDict({k: _conv_norm(width, out_channels, 1) for k, width in widths.items()})
-        self.output = nn.ModuleDict({k: _conv_norm(out_channels, out_channels, 3) for k in widths})
+        self.lateral = nn.ModuleDict({k: _conv_norm(widths[k], out_channels, 1) for k in self.levels})
+        self.output = nn.ModuleDict({k: _conv_norm(out_channels, out_channels, 3) for k in self.levels})
 
     def forward(
         self, x: Tensor, image_sizes: Sequence[tuple[int, int]] | None, canvas: tuple[int, int]
@@ -42,11 +45,12 @@ class SimplePyramid(nn.Module):
             canvas: (H, W), multiples of 32.
 
         Returns:
-            p2..p6, (B, out_channels, H/4, W/4) to (B, out_channels, H/64, W/64), zero outside the images.
+            The levels that are made, at most p2 to p5: (B, out_channels, H/4, W/4) to (B, out_channels, H/32, W/32),
+            zero outside the images.
         """
-        masks = {k: valid_mask(image_sizes, canvas, stride, x.device) for k, stride in LEVELS.items()}
         levels = {}
-        for name, mask in masks.items():
+        for name in self.levels:
+            mask = valid_mask(image_sizes, canvas, LEVELS[name], x.device)
             y = self.up[name](x) if name in self.up else x
             if name == "p5":
                 # -inf outside, so that the padding never is the maximum
@@ -56,7 +60,6 @@ class SimplePyramid(nn.Module):
                 y = y if mask is None else y.masked_fill(~mask[:, None], 0)
             y = apply_mask(self.lateral[name](y), mask)
             levels[name] = apply_mask(self.output[name](y), mask)
-        levels["p6"] = levels["p5"][..., ::2, ::2]
         return levels
 
 

@@ -35,17 +35,23 @@ class SideBlock(nn.Module):
         num_heads: attention heads.
         window: attention window side in tokens, 0 for global.
         interaction: :class:`DenseMLP` or :class:`SparseInteraction`, (B, H, W, C) and mask to (B, H, W, C).
-        conv: with the convolutions, or a pure transformer block.
     """
 
-    def __init__(self, *, channels: int, num_heads: int, window: int, interaction: nn.Module, conv: bool):
+    def __init__(self, *, channels: int, num_heads: int, window: int = 0, interaction: nn.Module):
         super().__init__()
-        self.conv1 = depthwise(channels) if conv else None
+        self.conv1 = self._convolution(channels)
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels=channels, num_heads=num_heads, window=window)
         self.norm2 = nn.LayerNorm(channels)
         self.interaction = interaction
-        self.conv2 = depthwise(channels) if conv else None
+        self.conv2 = self._convolution(channels)
+
+    def _convolution(self, channels: int) -> nn.Module:
+        """The layer at either end."""
+        return depthwise(channels)
+
+    def _convolve(self, conv: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+        return x + conv(apply_mask(x, mask))
 
     @property
     def sparse(self) -> bool:
@@ -64,10 +70,6 @@ class SideBlock(nn.Module):
         x = x + self.attn(x, mask, norm=self.norm1)
         x = x + self.interaction(self.norm2(x), mask)
         return apply_mask(self._convolve(self.conv2, x.movedim(-1, 1), mask), mask)
-
-    @staticmethod
-    def _convolve(conv: nn.Conv2d | None, x: Tensor, mask: Tensor | None) -> Tensor:
-        return x if conv is None else x + conv(apply_mask(x, mask))
 
 
 class Stem(nn.Module):

@@ -3,51 +3,54 @@
 import math
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-GATE_KINDS = ("learnable", "channel", "fixed", "sum")
+from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.registry import Registry
+
+__all__ = ["GATES", "Gate"]
+
+GATES: Registry[type[nn.Module]] = Registry("gates")
 
 
+@GATES.register("learnable")
 class Gate(nn.Module):
-    """h = g * tap + (1 - g) * state, with g = sigmoid(a / T).
+    """h = g * tap + (1 - g) * state, with a trained scalar a and g = sigmoid(a / T).
 
     Args:
-        kind: ``learnable`` (one scalar a), ``channel`` (one a per channel), ``fixed`` (g stays what it is), or ``sum``
-            (h = tap + state).
-        channels: of tap and state.
-        temperature: T.
-        value: g at start, in [0, 1]; the open interval for the trained kinds.
+        channels: of tap and state; a scalar gate has no use for it.
+        temperature: T, above 0.
+        value: g at start, between 0 and 1.
 
     Raises:
-        ValueError: for an unknown kind or a value outside its range.
+        ValueError: a number outside its range.
     """
 
-    def __init__(self, *, kind: str, channels: int, temperature: float, value: float):
+    def __init__(self, *, channels: int, temperature: float = 0.1, value: float = 0.5):
         super().__init__()
-        if kind not in GATE_KINDS:
-            raise ValueError(f"unknown gate kind {kind!r}; known: {list(GATE_KINDS)}")
-        trained = kind in ("learnable", "channel")
-        if not 0 <= value <= 1 or (trained and value in (0, 1)):
-            raise ValueError(f"a {kind} gate starts {'inside' if trained else 'in'} [0, 1], got {value}")
+        if not 0 < value < 1:
+            raise bad_argument("value", f"must be above 0 and below 1, got {value}")
         if temperature <= 0:
-            raise ValueError(f"the gate temperature is positive, got {temperature}")
-        self.kind = kind
+            raise bad_argument("temperature", f"must be positive, got {temperature}")
         self.temperature = temperature
-        self.fixed_value = value
-        if trained:
-            start = temperature * math.log(value / (1 - value))
-            self.logit = nn.Parameter(torch.full((1 if kind == "learnable" else channels,), start))
+        start = temperature * math.log(value / (1 - value))
+        self.logit = nn.Parameter(torch.full((self._size(channels),), start))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        """Arguments of the constructor, less ``channels``."""
+        gate = cfg.MODEL.SIDE.GATE
+        return {"temperature": gate.TEMPERATURE, "value": gate.VALUE}
+
+    def _size(self, channels: int) -> int:
+        """Number of trained values."""
+        return 1
 
     def value(self) -> Tensor:
-        """g: (1,), or (C,) for ``channel``."""
-        if self.kind in ("learnable", "channel"):
-            return torch.sigmoid(self.logit / self.temperature)
-        return torch.tensor([self.fixed_value])
+        """g, (1,)."""
+        return torch.sigmoid(self.logit / self.temperature)
 
     def forward(self, tap: Tensor, state: Tensor) -> Tensor:
         """tap, state (B, C, H, W) -> (B, C, H, W)."""
-        if self.kind == "sum":
-            return tap + state
-        if self.kind == "fixed":
-            return self.fixed_value * tap + (1 - self.fixed_value) * state
         return torch.lerp(state, tap, self.value().to(state.dtype).view(1, -1, 1, 1))

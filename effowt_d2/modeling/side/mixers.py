@@ -1,24 +1,59 @@
-"""Token mixers of the sparse interaction (SIM) and its alternatives.
+"""Token mixers of the sparse interaction (SIM).
 
 A mixer maps (B, H, W, C) and a valid mask (B, H, W), or None, to a list of mixed maps of the same shape. Each mix is
-a mean over the valid tokens that a token sees, weighted by trained tables that start at one. Here: the mixers along
-lines; those over the grid are in ``grid_mixers``.
+a mean over the valid tokens that a token sees, weighted by trained tables that start at one.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
+
+from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.registry import Registry
 
 from .line_mix import line_mix
 from .line_sheet import AXES, line_length, line_weight
 
+__all__ = ["MIXERS", "LineMixer", "Mixer", "RelativeLineMixer"]
+
+MIXERS: Registry[type["Mixer"]] = Registry("kinds of sparse interaction")
+
 
 class Mixer(nn.Module):
-    """Base of all mixers: ``num_mixes`` maps out of one."""
+    """Base of all mixers: ``num_mixes`` maps out of one.
+
+    Every mixer can be built from the three arguments; what it has no use for it leaves alone.
+
+    Args:
+        groups: channel groups [G]; the channels of a group share their table of weights.
+        max_range: offsets along a line with a weight of their own [R]; farther ones share the last.
+        axes: lines that a token sees, of ``row``, ``column``, ``diagonal`` and ``antidiagonal``.
+
+    Raises:
+        ValueError: an unknown or repeated axis, or a number below 1.
+    """
 
     num_mixes = 1
+
+    def __init__(self, *, groups: int = 8, max_range: int = 128, axes: Sequence[str] = AXES):
+        super().__init__()
+        if groups < 1:
+            raise bad_argument("groups", f"must be at least 1, got {groups}")
+        if max_range < 1:
+            raise bad_argument("max_range", f"must be at least 1, got {max_range}")
+        if not axes or len(set(axes)) != len(axes) or not set(axes) <= set(AXES):
+            raise bad_argument("axes", f"must be distinct names out of {list(AXES)}, got {list(axes)}")
+        self.groups = groups
+        self.max_range = max_range
+        self.axes = tuple(axes)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        """Arguments of the constructor."""
+        sim = cfg.MODEL.SIDE.SIM
+        return {"groups": sim.GROUPS, "max_range": sim.RANGE, "axes": tuple(sim.AXES)}
 
     def forward(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
         raise NotImplementedError
@@ -30,14 +65,6 @@ class Mixer(nn.Module):
 
 class LineMixer(Mixer):
     """Means along lines, weighted by what :meth:`matrix` says."""
-
-    def __init__(self, *, axes: Sequence[str], groups: int):
-        super().__init__()
-        unknown = [a for a in axes if a not in AXES]
-        if unknown or not axes or len(set(axes)) != len(axes):
-            raise ValueError(f"axes of a sparse interaction are distinct names out of {list(AXES)}, got {list(axes)}")
-        self.axes = tuple(axes)
-        self.groups = groups
 
     @property
     def num_mixes(self) -> int:
@@ -71,13 +98,13 @@ class LineMixer(Mixer):
         return matrices, weights
 
 
+@MIXERS.register("axes")
 class RelativeLineMixer(LineMixer):
-    """Kinds ``axes`` and ``axial``: one weight per offset along the line, the last one shared by all farther ones."""
+    """One weight per offset along the line, the last one shared by all farther ones."""
 
-    def __init__(self, *, axes: Sequence[str], groups: int, max_range: int):
-        super().__init__(axes=axes, groups=groups)
-        self.max_range = max_range
-        self.table = nn.Parameter(torch.ones(len(axes), groups, 2 * max_range - 1))
+    def __init__(self, **lines):
+        super().__init__(**lines)
+        self.table = nn.Parameter(torch.ones(len(self.axes), self.groups, 2 * self.max_range - 1))
 
     def tables(self) -> Tensor:
         """(axes, G, 2R-1)."""
@@ -88,50 +115,3 @@ class RelativeLineMixer(LineMixer):
         offset = torch.arange(1 - length, length, device=table.device).clamp(1 - self.max_range, self.max_range - 1)
         # row p of the matrix is the run of offsets -p .. length - 1 - p
         return table[index][:, offset + self.max_range - 1].unfold(1, length, 1).flip(1)
-
-
-class CosineLineMixer(RelativeLineMixer):
-    """Kind ``dct``: the table is a sum of the lowest cosines over the offsets."""
-
-    def __init__(self, *, axes: Sequence[str], groups: int, max_range: int, coefficients: int):
-        super().__init__(axes=axes, groups=groups, max_range=max_range)
-        del self.table
-        if not 1 <= coefficients <= 2 * max_range - 1:
-            raise ValueError(f"dct keeps 1 to {2 * max_range - 1} coefficients (2 * range - 1), got {coefficients}")
-        n = 2 * max_range - 1
-        position = (torch.arange(n) + 0.5) * math.pi / n
-        self.register_buffer("basis", torch.cos(torch.arange(coefficients)[:, None] * position), persistent=False)
-        start = torch.zeros(len(axes), groups, coefficients)
-        start[..., 0] = 1
-        self.coefficients = nn.Parameter(start)
-
-    def tables(self) -> Tensor:
-        return self.coefficients @ self.basis
-
-
-class StripMixer(LineMixer):
-    """Kind ``strip``: plain line means, nothing trained."""
-
-    def __init__(self, *, axes: Sequence[str], groups: int):
-        super().__init__(axes=axes, groups=groups)
-        self.register_buffer("one", torch.ones(1, 1, 1), persistent=False)
-
-    def matrix(self, index: int, length: int) -> Tensor:
-        return self.one.expand(self.groups, length, length)
-
-
-class FixedMixer(LineMixer):
-    """Kind ``fixed`` (sMLP): full matrices along rows and columns, which know one map size only."""
-
-    def __init__(self, *, groups: int, resolution: int):
-        super().__init__(axes=("row", "column"), groups=groups)
-        self.resolution = resolution
-        self.weight = nn.Parameter(torch.ones(2, groups, resolution, resolution))
-
-    def matrix(self, index: int, length: int) -> Tensor:
-        if length > self.resolution:
-            raise ValueError(
-                f"sparse interaction 'fixed' was built for maps up to {self.resolution} tokens a side "
-                f"(MODEL.SIDE.SIM.RESOLUTION), got {length}"
-            )
-        return self.weight[index][:, :length, :length]

@@ -6,27 +6,30 @@ Every side block takes the gated sum of its tap (projected to s channels, resize
 state before it. No gradient enters the tower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from effowt_d2.modeling.layers.levels import LEVELS, levels_to_make
 from effowt_d2.modeling.layers.masks import masked_resize, valid_mask
 from effowt_d2.modeling.layers.recompute import recomputed
+from effowt_d2.utils.arguments import bad_argument
 
 from .block import DenseMLP, SideBlock, Stem, Transition
-from .fusion import MultiScaleFusion, add_coarse_levels
+from .fusion import StageFusion, WeightedFusion
 from .gate import Gate
 from .layout import STRIDES, SideLayout
 from .sparse_interaction import SparseInteraction
+from .topology import TOPOLOGIES
 
-DENSE = "mlp"
-"""The kind of interaction that is none: the dense MLP of ``mlp_ratio``, as where no SIM is placed."""
+OWN_LEVELS = ("p2", "p3", "p4")
+"""Levels at the strides of the stages."""
 
 
 class SideStage(nn.Module):
     """The blocks and gates of one stride."""
 
-    def __init__(self, *, blocks: Sequence[SideBlock], gates: Sequence[Gate], recompute: bool):
+    def __init__(self, *, blocks: Sequence[SideBlock], gates: Sequence[nn.Module], recompute: bool):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.gates = nn.ModuleList(gates)
@@ -41,13 +44,13 @@ class SideStage(nn.Module):
                 state = self._step(block, gate, state, tap, mask, tap_mask)
         return state
 
-    def _step(self, block: SideBlock, gate: Gate, *maps: Tensor | None) -> Tensor:
+    def _step(self, block: SideBlock, gate: nn.Module, *maps: Tensor | None) -> Tensor:
         return block.interact(recomputed(self._enter, block, gate, *maps), maps[2])
 
     @staticmethod
     def _enter(
         block: SideBlock,
-        gate: Gate,
+        gate: nn.Module,
         state: Tensor,
         tap: Tensor,
         mask: Tensor | None,
@@ -58,46 +61,43 @@ class SideStage(nn.Module):
 
 
 class SideNetwork(nn.Module):
-    """Stem, taps, three stages and their fusion into p2..p6.
+    """Stem, taps, three stages and their fusion into pyramid levels.
 
     Args:
         layout: see :class:`SideLayout`.
         out_channels: of each pyramid level.
-        conv: convolutions around the attention of each block.
-        match_params: without ``conv``, widen the stride-16 MLP by what the convolutions would have held.
+        levels: that are asked for; of p2, p3 and p4 those are made that they need.
         windows: attention window side per stage, 0 for global.
         recompute: per stage, make block activations again in the backward pass instead of keeping them.
-        gate: arguments of every :class:`Gate` but ``channels``.
-        sim: arguments of every :class:`SparseInteraction` but ``channels``; its kind ``mlp`` puts the dense MLP there.
-        fusion_kind, output_conv: see :class:`MultiScaleFusion`.
+        block: makes a block from the arguments of :class:`SideBlock`.
+        gate: makes a gate from ``channels``.
+        interaction: makes a sparse interaction from its number of channels.
+        fusion: makes the fusion from the arguments of :class:`StageFusion`.
+
+    Raises:
+        ValueError: not one window or ``recompute`` per stage, or what the parts raise.
     """
 
     def __init__(
         self,
         *,
         layout: SideLayout,
-        out_channels: int,
-        conv: bool,
-        match_params: bool,
-        windows: Sequence[int],
-        recompute: Sequence[bool],
-        gate: dict,
-        sim: dict,
-        fusion_kind: str,
-        output_conv: bool,
+        out_channels: int = 256,
+        levels: Sequence[str] = tuple(LEVELS),
+        windows: Sequence[int] = (16, 16, 0),
+        recompute: Sequence[bool] = (False, False, False),
+        block: Callable[..., SideBlock] = SideBlock,
+        gate: Callable[..., nn.Module] = Gate,
+        interaction: Callable[[int], nn.Module] = SparseInteraction,
+        fusion: Callable[..., StageFusion] = WeightedFusion,
     ):
         super().__init__()
-        for key, values in (("WINDOWS", windows), ("CHECKPOINT", recompute)):
+        for name, values in (("windows", windows), ("recompute", recompute)):
             if len(values) != len(STRIDES):
-                raise ValueError(f"MODEL.SIDE.{key} has a value for each of the strides {STRIDES}, got {list(values)}")
+                raise bad_argument(name, f"must have a value for each of the strides {STRIDES}, got {list(values)}")
         self.layout = layout
+        self.levels = levels_to_make(levels, OWN_LEVELS)
         s = layout.channels
-        hidden = [round(ratio * s) for ratio in layout.mlp_ratio]
-        if match_params and not conv:
-            hidden[-1] += _conv_parameters(layout) // (2 * s + 1) // layout.blocks[-1]
-            if STRIDES[-1] in layout.sim_scales:
-                raise ValueError("MODEL.SIDE.MATCH_PARAMS widens the MLP at stride 16, where MODEL.SIDE.SIM stands")
-
         self.stem = Stem(channels=s)
         self.transitions = nn.ModuleList(Transition(channels=s) for _ in STRIDES[1:])
         self.taps = nn.ModuleList(nn.Linear(layout.tower_dim, s) for _ in range(self._num_projections()))
@@ -105,28 +105,23 @@ class SideNetwork(nn.Module):
             nn.init.xavier_uniform_(tap.weight)
             nn.init.zeros_(tap.bias)
         self.stages = nn.ModuleList()
-        for i, (stride, count) in enumerate(zip(STRIDES, layout.blocks)):
-            blocks = [
-                SideBlock(
-                    channels=s,
-                    num_heads=layout.num_heads,
-                    window=windows[i],
-                    interaction=SparseInteraction(s, **sim)
-                    if stride in layout.sim_scales and sim["kind"] != DENSE
-                    else DenseMLP(channels=s, hidden=hidden[i]),
-                    conv=conv,
-                )
-                for _ in range(count)
-            ]
-            gates = [Gate(channels=s, **gate) for _ in range(count)]
+        for i, count in enumerate(layout.blocks):
+            blocks = [self._block(i, block, interaction, windows[i]) for _ in range(count)]
+            gates = [gate(channels=s) for _ in range(count)]
             self.stages.append(SideStage(blocks=blocks, gates=gates, recompute=recompute[i]))
-        self.fusion = MultiScaleFusion(
+        self.fusion = fusion(
             channels=s,
             out_channels=out_channels,
             num_stages=len(STRIDES),
-            kind=fusion_kind,
-            output_conv=output_conv,
+            levels=[OWN_LEVELS.index(name) for name in self.levels],
         )
+
+    def _block(self, stage: int, block: Callable, interaction: Callable, window: int) -> SideBlock:
+        layout = self.layout
+        sparse = STRIDES[stage] in layout.sim_scales
+        s = layout.channels
+        inner = interaction(s) if sparse else DenseMLP(channels=s, hidden=layout.hidden(stage))
+        return block(channels=s, num_heads=layout.num_heads, window=window, interaction=inner)
 
     def parts(self) -> dict[str, list[nn.Module]]:
         """The modules by part, for reports."""
@@ -145,19 +140,19 @@ class SideNetwork(nn.Module):
             image_sizes: (height, width) of each image on the canvas, or None if they fill it.
 
         Returns:
-            p2..p6, (B, out_channels, H/4, W/4) to (B, out_channels, H/64, W/64), zero outside the images.
+            The levels that are made, at most p2, p3 and p4: (B, out_channels, H/4, W/4) to
+            (B, out_channels, H/16, W/16), zero outside the images.
         """
         canvas = pixels.shape[-2:]
         masks = {k: valid_mask(image_sizes, canvas, k, pixels.device) for k in (2, *STRIDES)}
         states = [self.stem(pixels, masks[2], masks[4])]
-        results = []
+        results: list[Tensor] = []
+        previous = TOPOLOGIES.get(self.layout.topology).previous
         for i, stage in enumerate(self.stages):
             if i:
-                before = results[-1] if self.layout.topology == "sequential" else states[-1]
-                states.append(self.transitions[i - 1](before, masks[STRIDES[i]]))
+                states.append(self.transitions[i - 1](previous(states, results), masks[STRIDES[i]]))
             results.append(stage(states[i], self._project(i, taps), masks[STRIDES[i]], masks[16]))
-        levels = self.fusion(results, [masks[k] for k in STRIDES])
-        return add_coarse_levels(dict(zip(("p2", "p3", "p4"), levels)))
+        return dict(zip(self.levels, self.fusion(results, [masks[k] for k in STRIDES])))
 
     def _project(self, stage: int, taps: dict[int, Tensor]) -> list[Tensor]:
         """The stage's taps (B, s, H/16, W/16): projected on the coarse grid, where it is cheap."""
@@ -174,8 +169,3 @@ class SideNetwork(nn.Module):
 
     def _projection_index(self, stage: int, block: int) -> int:
         return {"tap": block, "stage": stage, "all": 0}[self.layout.tap_sharing]
-
-
-def _conv_parameters(layout: SideLayout) -> int:
-    """What the depthwise 3x3 convolutions of all blocks hold, biases included."""
-    return sum(layout.blocks) * 2 * (9 + 1) * layout.channels

@@ -17,8 +17,6 @@ from effowt_d2.modeling.tower.block_weights import BlockVectors, BlockWeights
 from .block import DenseMLP, SideBlock
 from .network import SideNetwork
 
-INITS = ("scratch", "random", "l1", "fisher")
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -33,16 +31,6 @@ class Kept:
     residual: Tensor
     rows: Tensor
     hidden: Tensor
-
-
-def magnitude(weights: BlockWeights) -> BlockWeights:
-    """Importances ``l1``: absolute values."""
-    return weights.map(torch.abs)
-
-
-def chance(weights: BlockWeights, generator: torch.Generator) -> BlockWeights:
-    """Importances ``random``: uniform numbers, so that what is kept is a random subset."""
-    return weights.map(lambda w: torch.rand(w.shape, generator=generator))
 
 
 def residual_channels(importances: Sequence[BlockWeights], keep: int) -> Tensor:
@@ -106,7 +94,7 @@ def attention_rows(importance: BlockWeights, residual: Tensor, tower_heads: int,
     if size > heads.shape[1]:
         raise ValueError(
             f"pruning cuts side heads out of tower heads, but {side_heads} side heads of {size} channels are larger "
-            f"than the tower's of {heads.shape[1]}; choose MODEL.SIDE.REDUCTION or MODEL.SIDE.INIT scratch"
+            f"than the tower's of {heads.shape[1]}; reduce the width further or start from scratch"
         )
     best = _top(heads.sum(1), side_heads)
     return torch.cat([head * heads.shape[1] + _top(heads[head], size) for head in best.tolist()])

@@ -8,23 +8,27 @@ Mix_a is a weighted mean over the valid tokens of a line (see ``line_mix``), u a
 map. The residual belongs to the block. Any H and W work with the same weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from effowt_d2.modeling.layers.recompute import recomputed
+from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.registry import Registry
 
-from .grid_mixers import PooledMixer, RandomMixer
 from .line_sheet import AXES
-from .mixers import CosineLineMixer, FixedMixer, RelativeLineMixer, StripMixer
+from .mixers import MIXERS, Mixer
 
-__all__ = ["SIM_KINDS", "SparseInteraction"]
+__all__ = ["INTERACTIONS", "SparseInteraction", "interaction_from_config"]
 
-SIM_KINDS = ("axes", "axial", "strip", "fixed", "dct", "random", "dense_pooled")
+INTERACTIONS: Registry[type["SparseInteraction"]] = Registry("fusions of a sparse interaction", argument="fusion")
 
 
+@INTERACTIONS.register("sum")
 class SparseInteraction(nn.Module):
     """Sparse interaction on a map of tokens.
 
@@ -32,18 +36,13 @@ class SparseInteraction(nn.Module):
         channels: C.
         groups: channel groups [G]; the channels of a group share their table of weights.
         max_range: offsets along a line with a weight of their own [R]; farther ones share the last.
-        kind: ``axes`` (rows, columns, both diagonals), or one of the alternatives to compare it with: ``axial``
-            (rows and columns), ``strip`` (unweighted line means), ``fixed`` (a matrix per axis for one map size),
-            ``dct`` (tables of few cosines), ``random`` (as many offsets, drawn over the square), ``dense_pooled``
-            (everything with everything on a pooled grid).
-        axes: lines of the kinds ``axes``, ``strip`` and ``dct``.
-        fusion: ``sum`` (scaled by channel) or ``concat`` (W maps the concatenated mixes, no scales).
-        coefficients: cosines per table, kind ``dct``.
-        resolution: map side, kind ``fixed``.
-        seed: of the offsets, kind ``random``.
+        kind: what mixes, by its name in ``MIXERS``: ``axes``, means along the lines with a weight per offset.
+        axes: lines that a token sees.
+        mixer: what mixes instead, a :class:`Mixer` or a function that makes one; ``groups``, ``max_range``, ``kind``
+            and ``axes`` are then not used.
 
     Raises:
-        ValueError: for an unknown kind, axis or fusion, or groups that do not divide the channels.
+        ValueError: an unknown kind or axis, a range below 1, or groups that do not divide the channels.
     """
 
     def __init__(
@@ -54,46 +53,23 @@ class SparseInteraction(nn.Module):
         max_range: int = 128,
         kind: str = "axes",
         axes: Sequence[str] = AXES,
-        fusion: str = "sum",
-        coefficients: int = 16,
-        resolution: int = 64,
-        seed: int = 0,
+        mixer: Mixer | Callable[[], Mixer] | None = None,
     ):
         super().__init__()
-        if kind not in SIM_KINDS:
-            raise ValueError(f"unknown kind of sparse interaction {kind!r}; known: {list(SIM_KINDS)}")
-        if fusion not in ("sum", "concat"):
-            raise ValueError(f"unknown fusion of a sparse interaction {fusion!r}; known: ['concat', 'sum']")
-        if groups < 1 or channels % groups:
-            raise ValueError(f"{groups} groups do not divide the {channels} channels of a sparse interaction")
-        if max_range < 1:
-            raise ValueError(f"the range of a sparse interaction is at least 1, got {max_range}")
-        if kind == "axes":
-            self.mixer = RelativeLineMixer(axes=axes, groups=groups, max_range=max_range)
-        elif kind == "axial":
-            self.mixer = RelativeLineMixer(axes=("row", "column"), groups=groups, max_range=max_range)
-        elif kind == "strip":
-            self.mixer = StripMixer(axes=axes, groups=groups)
-        elif kind == "dct":
-            self.mixer = CosineLineMixer(axes=axes, groups=groups, max_range=max_range, coefficients=coefficients)
-        elif kind == "fixed":
-            self.mixer = FixedMixer(groups=groups, resolution=resolution)
-        elif kind == "random":
-            self.mixer = RandomMixer(groups=groups, max_range=max_range, seed=seed)
-        else:
-            self.mixer = PooledMixer(groups=groups)
+        if mixer is None:
+            mixer = MIXERS.get(kind)(groups=groups, max_range=max_range, axes=axes)
+        self.mixer = mixer if isinstance(mixer, nn.Module) else mixer()
+        if channels % self.mixer.groups:
+            raise bad_argument("groups", f"must divide the {channels} channels, got {self.mixer.groups}")
         self.channels = channels
-        self.groups = groups
-        self.kind = kind
-        self.fusion = fusion
-        mixes = self.mixer.num_mixes
-        if fusion == "sum":
-            scale = torch.full((mixes + 1, channels), 1.0 / max(mixes, 1))
-            scale[0] = 1.0
-            self.scale = nn.Parameter(scale)
-            self.linear = nn.Linear(channels, channels)
-        else:
-            self.linear = nn.Linear((mixes + 1) * channels, channels)
+        self._add_weights(self.mixer.num_mixes)
+
+    def _add_weights(self, mixes: int) -> None:
+        """Make what is trained beside the mixer."""
+        scale = torch.full((mixes + 1, self.channels), 1.0 / max(mixes, 1))
+        scale[0] = 1.0
+        self.scale = nn.Parameter(scale)
+        self.linear = nn.Linear(self.channels, self.channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """
@@ -108,12 +84,21 @@ class SparseInteraction(nn.Module):
             raise ValueError(f"expected (B, H, W, {self.channels}), got {tuple(x.shape)}")
         if mask is not None and mask.shape != x.shape[:3]:
             raise ValueError(f"expected a mask of shape {tuple(x.shape[:3])}, got {tuple(mask.shape)}")
-        if self.fusion == "sum":
-            mixed = self.mixer.weighted_sum(x, mask, self.scale)
-        else:
-            mixed = torch.cat([x, *self.mixer(x, mask)], dim=-1)
-        y = recomputed(self._activate, mixed)
+        y = recomputed(self._activate, self._mixed(x, mask))
         return y if mask is None else y * mask.unsqueeze(-1)
+
+    def _mixed(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the linear map gets, before the GELU."""
+        return self.mixer.weighted_sum(x, mask, self.scale)
 
     def _activate(self, mixed: Tensor) -> Tensor:
         return self.linear(F.gelu(mixed))
+
+
+def interaction_from_config(cfg: CfgNode) -> Callable[[int], SparseInteraction]:
+    """What makes the interactions that ``MODEL.SIDE.SIM`` describes, from their number of channels."""
+    sim = cfg.MODEL.SIDE.SIM
+    with config_keys("MODEL.SIDE.SIM"):
+        mixer, interaction = MIXERS.get(sim.KIND), INTERACTIONS.get(sim.FUSION)
+    keys = config_keys("MODEL.SIDE.SIM", max_range="MODEL.SIDE.SIM.RANGE")
+    return keys(partial(interaction, mixer=partial(mixer, **mixer.from_config(cfg))))

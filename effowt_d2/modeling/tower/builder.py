@@ -11,15 +11,14 @@ from torch import nn
 
 from effowt_d2.assets import register_vlm_configs
 from effowt_d2.assets.paths import resolve_weights
+from effowt_d2.utils.arguments import about_argument, bad_argument
 
 from . import eva_weights
-from .convnext import ConvNeXtTower
-from .families import ClipViT, EvaViT
+from .families import FAMILIES
 from .precision import check_backend, check_precision
 from .tower import Tower
 from .weight_files import load_clip_tower, read_weights
 
-FAMILIES = (ClipViT, EvaViT, ConvNeXtTower)
 OPENCLIP = "openclip://"
 
 
@@ -69,20 +68,26 @@ def build_tower(
     pixels, file = {}, source
     if weights.startswith(OPENCLIP):
         pixels, file = open_clip.get_pretrained_cfg(name, source), fetch_weights(name, source)
-    state = read_weights(file, unsafe_pickle=unsafe_pickle)
+    with about_argument("weights"):
+        state = read_weights(file, unsafe_pickle=unsafe_pickle)
     with without_random_warning():
         model = _create(name, force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels})
-    if eva_weights.is_eva_detector(state):
-        report, rotary_windows = eva_weights.load_eva_detector(
-            model.visual, state, name=name, file=file, drop_relative=drop_relative_positions
-        )
-        settings.update(
-            rotary_windows=rotary_windows, pixel_mean=eva_weights.PIXEL_MEAN, pixel_std=eva_weights.PIXEL_STD
-        )
-    else:
-        report = load_clip_tower(model, state, name=name, file=file)
-    report.log()
+    with about_argument("weights"):
+        settings.update(_load(model, state, name=name, file=file, drop_relative_positions=drop_relative_positions))
     return _wrap(model, name, **settings)
+
+
+def _load(model: nn.Module, state: dict, *, name: str, file: str, drop_relative_positions: bool) -> dict:
+    """Fill the model and return what follows from the file for the tower's settings."""
+    if not eva_weights.is_eva_detector(state):
+        load_clip_tower(model, state, name=name, file=file).log()
+        return {}
+    report, rotary_windows = eva_weights.load_eva_detector(
+        model.visual, state, name=name, file=file, drop_relative_positions=drop_relative_positions
+    )
+    report.log()
+    pixels = {"pixel_mean": eva_weights.PIXEL_MEAN, "pixel_std": eva_weights.PIXEL_STD}
+    return {"rotary_windows": rotary_windows, **pixels}
 
 
 def _create(name: str, **arguments) -> nn.Module:
@@ -94,9 +99,9 @@ def _wrap(model: nn.Module, name: str, **settings) -> Tower:
     visual = model.visual
     family = next((f for f in FAMILIES if f.accepts(visual)), None)
     if family is None:
-        raise ValueError(
-            f"the tower of {name} ({type(visual).__name__}) is of no supported family; "
-            f"supported: {[f.__name__ for f in FAMILIES]}"
+        raise bad_argument(
+            "name",
+            f"{name!r}: its tower ({type(visual).__name__}) is of no registered family; registered: {FAMILIES.names()}",
         )
     pixels = open_clip.get_model_preprocess_cfg(model)
     return family(visual, name=name, **{"pixel_mean": pixels["mean"], "pixel_std": pixels["std"], **settings})
@@ -111,10 +116,11 @@ def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str 
     if not weights:
         if allow_random:
             return None
-        raise ValueError(
-            f"MODEL.VLM.WEIGHTS is empty: the tower {name} would be random. Name a file or one of "
-            f"{[OPENCLIP + tag for tag in open_clip.list_pretrained_tags_by_model(name)]}, "
-            "or set MODEL.VLM.ALLOW_RANDOM True"
+        raise bad_argument(
+            "weights",
+            f"are empty: the tower {name} would be random. Name a file or one of "
+            f"{[OPENCLIP + tag for tag in open_clip.list_pretrained_tags_by_model(name)]}, or set allow_random "
+            "(MODEL.VLM.ALLOW_RANDOM True)",
         )
     if weights.startswith(OPENCLIP):
         tag = weights[len(OPENCLIP) :]
@@ -122,7 +128,7 @@ def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str 
         return tag
     path = resolve_weights(weights)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"MODEL.VLM.WEIGHTS {weights}: no such file")
+        raise bad_argument("weights", f"{weights}: no such file", FileNotFoundError)
     return path
 
 
@@ -131,13 +137,13 @@ def _check_name(name: str) -> None:
     known = open_clip.list_models()
     if name not in known:
         near = [k for k in known if k.lower()[:4] == name.lower()[:4]] or known
-        raise ValueError(f"unknown tower {name!r} (MODEL.VLM.NAME); open_clip knows: {', '.join(near)}")
+        raise bad_argument("name", f"{name!r} is no model that open_clip knows; it knows: {', '.join(near)}")
 
 
 def _check_tag(name: str, tag: str) -> None:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        raise ValueError(f"open_clip has no weights {tag!r} for {name} (MODEL.VLM.WEIGHTS); it has: {tags}")
+        raise bad_argument("weights", f"{OPENCLIP}{tag} do not exist for {name}; open_clip has the tags: {tags}")
     # open_clip only warns, and the features are those of another function
     of_weights = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
     of_model = open_clip.get_model_config(name).get("quick_gelu", False)
@@ -148,9 +154,10 @@ def _check_tag(name: str, tag: str) -> None:
             for n in open_clip.list_models()
             if n.startswith(name) and open_clip.get_model_config(n).get("quick_gelu", False) == of_weights
         ]
-        raise ValueError(
-            f"the weights {tag!r} were trained with {kinds[of_weights]}, {name} computes {kinds[of_model]}: "
-            f"MODEL.VLM.NAME must be one that fits, of {fitting}"
+        raise bad_argument(
+            "name",
+            f"{name} computes {kinds[of_model]}, but the weights {tag!r} were trained with {kinds[of_weights]}; "
+            f"it must be one that fits, of {fitting}",
         )
 
 
@@ -164,7 +171,8 @@ def fetch_weights(name: str, tag: str) -> str:
         return open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag))
     except Exception as error:  # whatever the downloader raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RuntimeError(f"MODEL.VLM.WEIGHTS {OPENCLIP}{tag} of {name} could not be fetched: {reason}") from error
+        problem = f"{OPENCLIP}{tag} of {name} could not be fetched: {reason}"
+        raise bad_argument("weights", problem, RuntimeError) from error
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from open_clip.timm_model import TimmModel
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
-from .weight_files import WeightsReport, compare
+from effowt_d2.utils.state_dicts import check_tensors
+
+from .weight_files import WeightsReport
 
 __all__ = ["PIXEL_MEAN", "PIXEL_STD", "is_eva_detector", "load_eva_detector"]
 
@@ -34,7 +36,7 @@ def is_eva_detector(state: Mapping[str, Tensor]) -> bool:
 
 
 def load_eva_detector(
-    visual: nn.Module, state: Mapping[str, Tensor], *, name: str, file: str, drop_relative: bool = False
+    visual: nn.Module, state: Mapping[str, Tensor], *, name: str, file: str, drop_relative_positions: bool = False
 ) -> tuple[WeightsReport, bool]:
     """Turn a CLIP model's vision half into the backbone of a detector; only to be used as a tower after that.
 
@@ -42,7 +44,7 @@ def load_eva_detector(
         visual: of open_clip, an EVA model of the same width and depth. Of no use if an error is raised.
         state: of the whole detector; all but its backbone is left over.
         name, file: for messages.
-        drop_relative: leave out relative positions instead of refusing them. It changes the features.
+        drop_relative_positions: leave out relative positions instead of refusing them. It changes the features.
 
     Returns:
         The report, and whether windows have rotary positions of their own.
@@ -53,20 +55,21 @@ def load_eva_detector(
     """
     if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, Eva):
         raise ValueError(
-            f"MODEL.VLM.WEIGHTS {file} is an EVA detection checkpoint, but {name} is no EVA; "
-            "set MODEL.VLM.NAME to EVA01-g-14, EVA02-B-16 or EVA02-L-14, whichever has its size"
+            f"{file} is an EVA detection checkpoint, but {name} is no EVA; "
+            "the name must be EVA01-g-14, EVA02-B-16 or EVA02-L-14, whichever has its size"
         )
     report = WeightsReport(file, left_over=[key for key in state if not key.startswith(PREFIX)])
     net = {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}
-    _check_relative(net, file, drop_relative, report)
+    _check_relative(net, file, drop_relative_positions, report)
     _note_rotary(net, report)
     found = _rename(net, report)
     if "patch_embed.proj.weight" not in found:
-        raise ValueError(f"MODEL.VLM.WEIGHTS {file}: {PREFIX}patch_embed.proj.weight is missing")
+        raise ValueError(f"{file}: {PREFIX}patch_embed.proj.weight is missing")
     eva = visual.trunk
     found["pos_embed"] = _without_class_position(found["pos_embed"], report)
     _become_detector(eva, found)
-    compare(file, name, found, eva.state_dict())
+    problem = f"{file} could not be loaded into {name}, nothing of it was"
+    check_tensors(found, eva.state_dict(), problem=problem)
     eva.load_state_dict(found)
     return report, "rope_win.freqs_cos" in net
 
@@ -100,9 +103,9 @@ def _check_relative(net: Mapping[str, Tensor], file: str, drop: bool, report: We
         return
     if not drop:
         raise ValueError(
-            f"MODEL.VLM.WEIGHTS {file} has relative positions ({relative[0]} and {len(relative) - 1} more), which the "
+            f"{file} has relative positions ({relative[0]} and {len(relative) - 1} more), which the "
             "tower does not know: without them its features are not the detector's. "
-            "Set MODEL.VLM.DROP_RELATIVE_POSITIONS True to import it all the same"
+            "With drop_relative_positions (MODEL.VLM.DROP_RELATIVE_POSITIONS True) it is imported all the same"
         )
     report.notes.append(
         f"{len(relative)} tables of relative positions were dropped: the features are not the detector's"
@@ -120,7 +123,7 @@ def _note_rotary(net: Mapping[str, Tensor], report: WeightsReport) -> None:
     if canvas:
         report.notes.append(
             f"the detector's canvas is {canvas} x {canvas} tokens, its windows {window} x {window}; its features come "
-            f"out only with MODEL.VLM.CANVAS {canvas} and MODEL.VLM.WINDOW {window}"
+            f"out only with canvas {canvas} and window {window}"
         )
 
 

@@ -10,10 +10,18 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from timm.models.eva import Eva, EvaBlock
 from torch import Tensor, nn
 
+from effowt_d2.utils.registry import Registry
+
 from .block_weights import BlockVectors, BlockWeights
 from .tower import Tower
 
+__all__ = ["FAMILIES", "ClipViT", "EvaViT"]
 
+FAMILIES: Registry[type[Tower]] = Registry("tower families", argument="name")
+"""A model belongs to the first that accepts its vision module."""
+
+
+@FAMILIES.register("ClipViT")
 class ClipViT(Tower):
     """The plain ViT of CLIP: open_clip's ``VisionTransformer``."""
 
@@ -84,6 +92,7 @@ class ClipViT(Tower):
         return attention.out_proj(x.transpose(1, 2).reshape(b, length, channels))
 
 
+@FAMILIES.register("EvaViT")
 class EvaViT(Tower):
     """EVA-01 and EVA-02 (rotary positions): timm's ``Eva`` in open_clip's wrapper.
 
@@ -93,7 +102,10 @@ class EvaViT(Tower):
             grid, as in EVA-02's detectors. Otherwise two tokens are as far apart as they are on the canvas.
     """
 
-    def __init__(self, trunk: TimmModel, *, canvas: int, window: int = 0, rotary_windows: bool = False, **common):
+    # its rotary positions are those of the canvas
+    whole_trunk = False
+
+    def __init__(self, trunk: TimmModel, *, canvas: int = 64, window: int = 0, rotary_windows: bool = False, **common):
         eva = trunk.trunk
         window_rope = None
         if window and rotary_windows:

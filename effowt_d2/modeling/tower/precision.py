@@ -4,29 +4,32 @@ from collections.abc import Callable
 
 import torch
 
+from effowt_d2.utils.arguments import bad_argument
+
 __all__ = ["PRECISIONS", "check_backend", "check_precision", "compile_blocks"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def check_precision(precision: str, frozen: bool) -> torch.dtype:
-    """The dtype of ``MODEL.VLM.PRECISION``.
+    """The dtype that a tower's weights and computation have.
 
     Raises:
         ValueError: there is no such precision, or the tower trains and is not float32.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"MODEL.VLM.PRECISION is {precision!r}; it can be {', '.join(PRECISIONS)}")
+        raise bad_argument("precision", f"must be one of {list(PRECISIONS)}, got {precision!r}")
     if not frozen and precision != "float32":
-        raise ValueError(
-            f"MODEL.VLM.PRECISION {precision} is for a frozen tower: one that MODEL.TRANSFER.STRATEGY trains keeps its "
-            "weights in float32, and SOLVER.AMP gives it mixed precision"
+        raise bad_argument(
+            "precision",
+            f"{precision} is for a frozen tower; one that trains keeps its weights in float32, and mixed precision "
+            "(SOLVER.AMP) is the trainer's",
         )
     return PRECISIONS[precision]
 
 
 def check_backend(backend: str) -> str:
-    """``MODEL.VLM.COMPILE``.
+    """The backend, if torch has it, or the empty string.
 
     Raises:
         ValueError: torch has no such backend.
@@ -34,7 +37,7 @@ def check_backend(backend: str) -> str:
     # those for debugging, such as aot_eager, are not listed unless asked for
     if backend and backend not in torch.compiler.list_backends(exclude_tags=()):
         listed = ", ".join(torch.compiler.list_backends())
-        raise ValueError(f"MODEL.VLM.COMPILE is {backend!r}; it can be empty or a backend of torch.compile: {listed}")
+        raise bad_argument("compile_backend", f"must be empty or one of torch.compile's, {listed}; got {backend!r}")
     return backend
 
 
@@ -54,8 +57,8 @@ def compile_blocks(block: Callable, backend: str, device: torch.device) -> Calla
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
         raise RuntimeError(
-            f"MODEL.VLM.COMPILE {backend}: torch.compile does not work on {device} here ({reason}); "
-            'set MODEL.VLM.COMPILE ""'
+            f"compile_backend {backend} (MODEL.VLM.COMPILE): torch.compile does not work on {device} here ({reason}); "
+            "leave it empty"
         ) from error
 
 

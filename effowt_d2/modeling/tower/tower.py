@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from effowt_d2.utils.arguments import bad_argument
+
 from .block_weights import BlockVectors, BlockWeights
 from .precision import check_backend, check_precision, compile_blocks
 from .windows import in_windows, key_mask, window_blocks
@@ -58,8 +60,8 @@ class Tower(nn.Module):
         patch_size: int,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
-        canvas: int,
-        frozen: bool,
+        canvas: int = 64,
+        frozen: bool = True,
         window: int = 0,
         global_blocks: Sequence[int] = (),
         precision: str = "float32",
@@ -90,7 +92,10 @@ class Tower(nn.Module):
             # of the weights as they were loaded
             self.weights_hash()
 
-    # what a family tells of its trunk
+    # what a family knows of its trunk
+
+    whole_trunk = True
+    """Whether the trunk still computes what it did as a part of its CLIP model."""
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
@@ -203,7 +208,7 @@ class Tower(nn.Module):
         """Raise ValueError for a block number that does not exist."""
         outside = [t for t in taps if not 0 <= t < self.depth]
         if outside:
-            raise ValueError(f"taps {outside} do not exist: {self.name} has the blocks 0 to {self.depth - 1}")
+            raise bad_argument("taps", f"{outside} do not exist: {self.name} has the blocks 0 to {self.depth - 1}")
 
     def _rounded(self, images: Tensor) -> Tensor:
         return images if self.precision is torch.float32 else images.to(self.precision)

@@ -1,7 +1,6 @@
 """Weights files of towers: read as tensors only, compared key by key, reported."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,11 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from effowt_d2.utils.state_dicts import check_tensors, grouped_by_number
 from effowt_d2.utils.tensor_files import UnreadableCheckpointError, read_tensors
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["WeightsReport", "compare", "load_clip_tower", "read_weights"]
+__all__ = ["WeightsReport", "load_clip_tower", "read_weights"]
 
 _WRAPPERS = ("state_dict", "model")
 
@@ -44,19 +44,13 @@ class WeightsReport:
         """Write it to the log; keys that differ in a block's number only share a line."""
         count = len(self.loaded) + len(self.renamed) + len(self.resized)
         lines = [f"{self.file}: {count} tensors for the tower"]
-        lines += [f"  loaded:    {line}" for line in _grouped(self.loaded)]
-        lines += [f"  renamed:   {line}" for line in _grouped([f"{a} -> {b}" for a, b in self.renamed])]
+        lines += [f"  loaded:    {line}" for line in grouped_by_number(self.loaded)]
+        lines += [f"  renamed:   {line}" for line in grouped_by_number([f"{a} -> {b}" for a, b in self.renamed])]
         lines += [f"  resized:   {key}, {how}" for key, how in self.resized]
-        lines += [f"  left over: {line}" for line in _grouped([_module(key) for key in self.left_over])]
+        lines += [f"  left over: {line}" for line in grouped_by_number([_module(key) for key in self.left_over])]
         logger.info("\n".join(lines))
         for note in self.notes:
             logger.warning("%s: %s", self.file, note)
-
-
-def _grouped(lines: list[str]) -> list[str]:
-    """``a.0.x``, ``a.1.x`` -> ``a.N.x (2)``."""
-    counts = Counter(".".join("N" if part.isdigit() else part for part in line.split(".")) for line in lines)
-    return [line if number == 1 else f"{line} ({number})" for line, number in counts.items()]
 
 
 def _module(key: str) -> str:
@@ -96,28 +90,6 @@ def read_weights(file: str, *, unsafe_pickle: bool = False) -> dict[str, Tensor]
     return tensors
 
 
-def compare(file: str, name: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Make sure that ``found`` has exactly the keys and shapes of ``expected``.
-
-    Raises:
-        ValueError: lists all that differ, by the name of the tower.
-    """
-    faults = [f"missing: {line}" for line in _grouped([k for k in expected if k not in found])]
-    faults += [f"without counterpart: {line}" for line in _grouped([k for k in found if k not in expected])]
-    faults += _grouped(
-        [
-            f"shape: {key} is {tuple(found[key].shape)} in the file, {tuple(expected[key].shape)} in the tower"
-            for key in expected
-            if key in found and found[key].shape != expected[key].shape
-        ]
-    )
-    if faults:
-        raise ValueError(
-            f"MODEL.VLM.WEIGHTS {file} could not be loaded into {name}, nothing of it was; it differs in\n  "
-            + "\n  ".join(faults)
-        )
-
-
 def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str, file: str) -> WeightsReport:
     """Load the vision half of a CLIP model of open_clip; its text half is left over.
 
@@ -137,7 +109,7 @@ def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
     open_clip.factory.resize_pos_embed(vision, model)
     found = {key[len("visual.") :]: value for key, value in vision.items()}
     expected = model.visual.state_dict()
-    compare(file, name, found, expected)
+    check_tensors(found, expected, problem=f"{file} could not be loaded into {name}, nothing of it was")
     model.visual.load_state_dict(found)
     report.loaded = list(vision)
     if shape_before is not None and vision["visual.positional_embedding"].shape != shape_before:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effowt_d2.modeling.layers.attention import partition, unpartition
+from effowt_d2.utils.arguments import bad_argument
 
 __all__ = ["in_windows", "key_mask", "window_blocks"]
 
@@ -31,10 +32,10 @@ def window_blocks(window: int, global_blocks: Sequence[int], depth: int) -> froz
         ValueError: the side is negative, or a block does not exist.
     """
     if window < 0:
-        raise ValueError(f"MODEL.VLM.WINDOW: expected a side in tokens, or 0 for no windows, got {window}")
+        raise bad_argument("window", f"must be a side in tokens, or 0 for no windows, got {window}")
     outside = [number for number in global_blocks if not 0 <= number < depth]
     if outside:
-        raise ValueError(f"MODEL.VLM.GLOBAL_BLOCKS: {outside} do not exist, the tower has the blocks 0 to {depth - 1}")
+        raise bad_argument("global_blocks", f"{outside} do not exist, the tower has the blocks 0 to {depth - 1}")
     if not window:
         return frozenset()
     return frozenset(range(depth)) - frozenset(global_blocks or range(depth - 1, -1, -EVERY))

@@ -1,8 +1,11 @@
-"""What of a model is trained, told by module object and never by a piece of a name."""
+"""What of a model trains, told by module object and never by a piece of a name."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
+
+__all__ = ["OwnedParameter", "TrainedPart", "owned_parameters", "parameter_count"]
 
 
 @dataclass(frozen=True)
@@ -10,13 +13,77 @@ class TrainedPart:
     """Modules that are trained alike.
 
     Attributes:
-        name: for reports.
+        name: for reports and optimizer groups; several parts may share one.
         modules: whose trainable parameters belong to the part.
-        kind: ``side``, ``neck``, ``tower`` or ``heads``.
+        lr_factor: learning rate, as a multiple of the base rate.
         depth: tower layers between the part and the tower's output, for layer-wise learning-rate decay.
     """
 
     name: str
     modules: tuple[nn.Module, ...]
-    kind: str
+    lr_factor: float = 1.0
     depth: int = 0
+
+
+@dataclass(frozen=True)
+class OwnedParameter:
+    """A trained parameter, the module it sits in, and the part of the model it belongs to.
+
+    Attributes:
+        name: name within its module, such as "bias".
+    """
+
+    parameter: nn.Parameter
+    module: nn.Module
+    name: str
+    part: TrainedPart
+
+
+def owned_parameters(model: nn.Module) -> list[OwnedParameter]:
+    """Every parameter of ``model`` that requires a gradient, once each.
+
+    The parts come from ``model.backbone.trained_parts()`` where there is such a method; everything else that
+    trains is "heads".
+
+    Raises:
+        ValueError: a parameter belongs to two parts that train differently.
+    """
+    backbone = getattr(model, "backbone", None)
+    parts = backbone.trained_parts() if hasattr(backbone, "trained_parts") else []
+    owner: dict[nn.Parameter, TrainedPart] = {}
+    for part in parts:
+        for parameter in (parameter for module in part.modules for parameter in module.parameters()):
+            other = owner.setdefault(parameter, part)
+            if _training(other) != _training(part):
+                raise ValueError(
+                    f"a parameter of shape {tuple(parameter.shape)} belongs to two parts, "
+                    f"{_describe(other)} and {_describe(part)}"
+                )
+    heads = TrainedPart("heads", ())
+    return [
+        OwnedParameter(parameter, module, name, owner.get(parameter, heads))
+        for module, name, parameter in _distinct_parameters(model)
+        if parameter.requires_grad
+    ]
+
+
+def _training(part: TrainedPart) -> tuple[str, float, int]:
+    return part.name, part.lr_factor, part.depth
+
+
+def _describe(part: TrainedPart) -> str:
+    return f"{part.name!r} (lr_factor {part.lr_factor}, depth {part.depth})"
+
+
+def _distinct_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    seen = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in seen:
+                seen.add(parameter)
+                yield module, name, parameter
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of parameters, trained or not."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,24 +1,37 @@
 """Token mixers that do not follow lines: the controls ``random`` and ``dense_pooled`` of the sparse interaction."""
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from .mixers import Mixer
+from effowt_d2.modeling.side.mixers import MIXERS, Mixer
+
+__all__ = ["PooledMixer", "RandomMixer"]
 
 POOLED_SIDE = 16
 
 
+@MIXERS.register("random")
 class RandomMixer(Mixer):
-    """Kind ``random``: as many offsets as four lines have, drawn once over the square; the control for ``axes``."""
+    """As many offsets as four lines have, drawn once over the square; the control for ``axes``.
 
-    def __init__(self, *, groups: int, max_range: int, seed: int):
-        super().__init__()
-        side = 2 * max_range - 1
+    Args:
+        seed: of the offsets.
+        lines: see :class:`Mixer`.
+    """
+
+    def __init__(self, *, seed: int = 0, **lines):
+        super().__init__(**lines)
+        side = 2 * self.max_range - 1
         count = min(4 * side, side * side)
         drawn = torch.randperm(side * side, generator=torch.Generator().manual_seed(seed))[:count]
-        offsets = torch.stack([drawn // side, drawn % side], dim=1) - (max_range - 1)
+        offsets = torch.stack([drawn // side, drawn % side], dim=1) - (self.max_range - 1)
         self.register_buffer("offsets", offsets)
-        self.table = nn.Parameter(torch.ones(groups, count))
+        self.table = nn.Parameter(torch.ones(self.groups, count))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        return {**super().from_config(cfg), "seed": cfg.MODEL.SIDE.SEED}
 
     def forward(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
         h, w = x.shape[1:3]
@@ -53,16 +66,17 @@ def _correlate(x: Tensor, kernel: Tensor) -> Tensor:
     return torch.fft.irfft2(spectrum * kernels.conj(), s=size)[..., :h, :w].movedim(1, -1)
 
 
+@MIXERS.register("dense_pooled")
 class PooledMixer(Mixer):
-    """Kind ``dense_pooled``: every cell of a 16 x 16 pooled grid sees every other one.
+    """Every cell of a 16 x 16 pooled grid sees every other one.
 
     The grid covers the valid area of each image, up to its last valid row and column, not the canvas.
     """
 
-    def __init__(self, *, groups: int):
-        super().__init__()
+    def __init__(self, **lines):
+        super().__init__(**lines)
         cells = POOLED_SIDE * POOLED_SIDE
-        self.weight = nn.Parameter(torch.ones(groups, cells, cells))
+        self.weight = nn.Parameter(torch.ones(self.groups, cells, cells))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
         b, h, w, channels = x.shape

@@ -8,14 +8,18 @@ from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
 from effowt_d2.modeling.layers.masks import apply_mask
+from effowt_d2.modeling.tower.block_weights import BlockVectors, BlockWeights
+from effowt_d2.modeling.tower.families import FAMILIES
+from effowt_d2.modeling.tower.tower import STRIDE, Tower
+from effowt_d2.utils.arguments import bad_argument
 
-from .block_weights import BlockVectors, BlockWeights
-from .tower import STRIDE, Tower
+__all__ = ["ConvNeXtTower"]
 
 STAGE = 2
 """The stage at stride 16, which holds most of the blocks; the one behind it is not run."""
 
 
+@FAMILIES.register("ConvNeXtTower")
 class ConvNeXtTower(Tower):
     """ConvNeXt (arXiv 2201.03545) up to stride 16: its blocks there are the tower's blocks.
 
@@ -29,7 +33,7 @@ class ConvNeXtTower(Tower):
 
     def __init__(self, trunk: TimmModel, *, window: int = 0, **common):
         if window:
-            raise ValueError(f"MODEL.VLM.WINDOW {window}: a ConvNeXt has no attention to run in windows")
+            raise bad_argument("window", f"must be 0: a ConvNeXt has no attention to run in windows, got {window}")
         channels = trunk.trunk.feature_info[STAGE]["num_chs"]
         super().__init__(
             trunk,
@@ -57,10 +61,10 @@ class ConvNeXtTower(Tower):
         return [net.stem, *net.stages[:STAGE], net.stages[STAGE].downsample]
 
     def block_weights(self, number: int) -> BlockWeights:
-        raise ValueError("MODEL.SIDE.INIT: attention blocks can't be cut out of a ConvNeXt; use scratch")
+        raise bad_argument("init", "must be scratch: attention blocks can't be cut out of a ConvNeXt")
 
     def block_vectors(self, number: int) -> BlockVectors:
-        raise ValueError("MODEL.SIDE.INIT: attention blocks can't be cut out of a ConvNeXt; use scratch")
+        raise bad_argument("init", "must be scratch: attention blocks can't be cut out of a ConvNeXt")
 
     def _block(
         self, block: nn.Module, x: Tensor, keys: Tensor | None, *, grid: tuple[int, int], windowed: bool
