@@ -106,18 +106,19 @@ def _recipe(variant: Variant, keys: dict, config: str, root: Path) -> Recipe:
 
 
 def _digest(cfg: CfgNode, of: str) -> str:
-    """Of the keys that differ from their defaults, so that a new key does not make old runs unknown."""
-    defaults = _defaults()
+    """Of the keys that differ from their defaults, so that a new key does not make old runs unknown, nor does the module
+    that a key comes from."""
+    defaults = _defaults(tuple(cfg.IMPORTS))
     changed = {key: value for key, value in _leaves(cfg) if key not in defaults or defaults[key] != value}
-    for key in ("OUTPUT_DIR", "SEED"):
+    for key in ("IMPORTS", "OUTPUT_DIR", "SEED"):
         changed.pop(key, None)
     text = json.dumps([of, changed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 @functools.cache
-def _defaults() -> dict:
-    return dict(_leaves(make_config("", [])))
+def _defaults(imports: tuple[str, ...]) -> dict:
+    return dict(_leaves(make_config("", ["IMPORTS", imports])))
 
 
 def _leaves(node: CfgNode, path: str = ""):
