@@ -20,7 +20,7 @@ class RendezvousError(ConnectionError):
 
 
 class WorkerError(RuntimeError):
-    """A process of the run failed; the message is that of its error."""
+    """A process that the run started has failed; the message is that of its error."""
 
 
 FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError, SignalException, WorkerError)

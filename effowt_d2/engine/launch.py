@@ -108,8 +108,11 @@ def _meeting(url: str, machine_rank: int, timeout: float) -> dict:
 
 
 def _run_launched(main: Callable, device: str, args: tuple) -> None:
-    # without its result, which would be sent to the process that started this one
-    _run_in_group(main, device, args)
+    # without a result, which would be sent to the process that started this one
+    try:
+        _run_in_group(main, device, args)
+    except FAILURES as error:
+        raise WorkerError(str(error)) from error
 
 
 def _run_in_group(main: Callable, device: str, args: tuple):
@@ -140,7 +143,7 @@ def _explain(failed: ChildFailedError, folder: Path) -> WorkerError:
         return WorkerError(f"process {rank}: {ended}")
     report = json.loads(reports[0].read_text())["message"]
     kind, _, text = report["message"].partition(": ")
-    if kind in {known.__name__ for known in FAILURES}:
+    if kind == WorkerError.__name__:
         return WorkerError(text)
     print(report["extraInfo"]["py_callstack"], file=sys.stderr)
     return WorkerError(report["message"])

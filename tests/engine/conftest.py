@@ -1,5 +1,7 @@
 """What the tests of runs that are disturbed share."""
 
+import socket
+
 import pytest
 from detectron2.data import DatasetCatalog
 from helpers import small_shapes
@@ -13,3 +15,11 @@ def shapes(tmp_path_factory):
     for name in ("mini_train", "mini_val"):
         DatasetCatalog.get(name)
     return folder
+
+
+@pytest.fixture
+def port():
+    """A port that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]

@@ -32,29 +32,21 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     assert len({entry["image_id"] for entry in results}) == 4 and "OWTA" in printed
 
 
-def test_machines_that_do_not_share_the_folder_are_refused(tmp_path):
+def test_machines_that_do_not_share_the_folder_are_refused(tmp_path, port):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
     stand_in.train(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=3, **options))
     config = tmp_path / "config.yaml"
     config.write_text(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=6, **options).dump())
+    command = [sys.executable, SCRIPT, "--config-file", str(config), "--resume", "--num-machines", "2"]
+    command += ["--dist-url", f"tcp://localhost:{port}"]
     machines = []
     for machine in ("0", "1"):
-        arguments = [
-            "--resume",
-            "--num-machines",
-            "2",
-            "--machine-rank",
-            machine,
-            "OUTPUT_DIR",
-            str(tmp_path / machine),
-        ]
-        command = [sys.executable, SCRIPT, "--config-file", str(config), "--dist-url", f"file://{tmp_path}/meet"]
-        machines.append(
-            subprocess.Popen(
-                [*command, *arguments], env=environment(tmp_path / "shapes"), stderr=subprocess.PIPE, text=True
-            )
-        )
+        arguments = ["--machine-rank", machine, "OUTPUT_DIR", str(tmp_path / machine)]
+        choice = dict(env=environment(tmp_path / "shapes"), stderr=subprocess.PIPE, text=True)
+        machines.append(subprocess.Popen([*command, *arguments], **choice))
     for machine in machines:
-        assert_says(machine.communicate(timeout=300)[1], "[3, 0]", "OUTPUT_DIR")
-        assert machine.returncode != 0
+        said = machine.communicate(timeout=600)[1]
+        assert machine.returncode != 0 and "resume_or_load" in said
+        (line,) = [line for line in said.splitlines() if line.startswith("train_net.py: error: ")]
+        assert "ValueError" in line and "[3, 0]" in line and "OUTPUT_DIR" in line
