@@ -1,13 +1,12 @@
 """Every config of every project loads, and loads again from what a run writes of it."""
 
 import json
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 from effowt_d2.engine import make_config
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "projects").glob("*/configs/**/*.yaml"))
 
 
