@@ -51,7 +51,7 @@ def test_coarse_levels_take_every_second_cell():
     levels = with_coarser({"p4": p4}, ["p5", "p6", "p7"])
     assert levels["p5"][0, 0].tolist() == [[0, 2, 4, 6], [14, 16, 18, 20], [28, 30, 32, 34]]
     assert levels["p6"][0, 0].tolist() == [[0, 4], [28, 32]] and levels["p7"].tolist() == [[[[0]]]]
-    with pytest.raises(KeyError, match="p2"):
+    with raises(KeyError, "p2"):
         with_coarser({"p4": p4}, ["p2"])
 
 
@@ -96,5 +96,5 @@ def test_a_dense_detector_trains_on_two_processes(tmp_path):
 
 
 def test_with_a_level_that_nobody_reads_it_does_not(tmp_path):
-    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="find_unused_parameters"):
+    with raises(torch.multiprocessing.ProcessRaisedException, "find_unused_parameters"):
         torch.multiprocessing.spawn(two_steps, args=(str(tmp_path), ALL), nprocs=2)

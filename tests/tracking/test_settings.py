@@ -125,13 +125,13 @@ def test_no_preset_needs_every_key(cfg):
     ],
 )
 def test_a_bad_setting_is_named_and_so_is_its_key(cfg, name, value):
-    with pytest.raises(SettingError, match=name) as error:
+    with raises(SettingError, name, repr(value)) as error:
         Tracker(**{name: value})
-    assert error.value.name == name and repr(value) in str(error.value)
+    assert error.value.name == name
     again = pickle.loads(pickle.dumps(error.value))
     assert (again.name, str(again)) == (name, str(error.value))
     cfg.TRACKER[name.upper()] = value
-    with pytest.raises(ValueError, match=f"TRACKER.{name.upper()}"):
+    with raises(ValueError, f"TRACKER.{name.upper()}"):
         build_tracker(cfg.TRACKER)
 
 
@@ -190,7 +190,7 @@ def test_seconds_of_memory_need_a_rate_and_frames_of_memory_do_not():
     tracker = Tracker(**dict(PRESETS["tao"], memory_seconds=2.5))
     for reset in (lambda: None, tracker.reset, lambda: (tracker.reset(30), tracker.reset())):
         reset()
-        with pytest.raises(SettingError, match=r"2\.5.*frame_rate") as error:
+        with raises(SettingError, 2.5, "frame_rate") as error:
             tracker.update(*detections(), 0)
         assert error.value.name == "memory_seconds"
     plain = Tracker(**PRESETS["tao"])
@@ -203,7 +203,7 @@ def test_a_model_names_the_key_of_seconds_without_a_rate(cfg):
     boxes, scores, embeddings = detections()
     found = Instances((32, 32), pred_boxes=Boxes(boxes), scores=scores, embeddings=embeddings)
     memory = VideoMemory(build_tracker(cfg.TRACKER))
-    with pytest.raises(ValueError, match=r"TRACKER\.MEMORY_SECONDS.*2\.5"):
+    with raises(ValueError, "TRACKER.MEMORY_SECONDS", 2.5):
         memory.associate(found, "clip", 0)
     assert memory.associate(found, "clip", 0, frame_rate=10.0).tolist() == [0, 1]
 
