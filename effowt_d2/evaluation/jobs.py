@@ -68,7 +68,7 @@ def video_jobs(
         out, and with them the results there.
     """
     members = np.stack([groups.members(subset, gt.category) for subset in subsets], axis=1)
-    chosen = members.any(axis=1)
+    chosen = np.any(members, axis=1)
     scored = np.zeros(len(gt.image_ids), dtype=bool)
     scored[gt.image[chosen]] = True
     annotation_rows = _rows_by_video(gt, gt.image, chosen)
@@ -107,7 +107,9 @@ def score_job(job: VideoJob) -> list[owta.VideoScore]:
     return [_score_subset(job, subset, gt_rows, rows, ious) for subset in range(job.gt_members.shape[1])]
 
 
-def _score_subset(job: VideoJob, subset: int, gt_rows, rows, ious) -> owta.VideoScore:
+def _score_subset(
+    job: VideoJob, subset: int, gt_rows: list[np.ndarray], rows: list[np.ndarray], ious: list[np.ndarray]
+) -> owta.VideoScore:
     gt_ids, ids, similarity = [], [], []
     for frame in _frames_in_time(job, job.gt_members[:, subset]):
         inside = job.gt_members[gt_rows[frame], subset]

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 __all__ = ["WorkerDiedError", "map_in_processes"]
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # items handed out per worker: it finds the next one waiting when it has done one
 AHEAD = 2
@@ -86,4 +87,10 @@ def _without_script() -> Iterator[None]:
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for its next item for ever."""
     parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    assert parent is not None  # this runs in a worker only
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

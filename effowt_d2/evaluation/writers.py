@@ -67,10 +67,8 @@ def write_mot_challenge(
     for name, start, stop in zip(frames.video_names, stops[:-1], stops[1:]):
         rows = order[start:stop]
         columns = (number[rows], results.track_id[rows], results.bbox[rows], results.score[rows])
-        text = "".join(
-            mot_line(*row, box_format=".2f", score_format=".6f")
-            for row in zip(*(column.tolist() for column in columns))
-        )
+        lines = zip(*(column.tolist() for column in columns))
+        text = "".join(mot_line(f, t, box, score, ".2f", ".6f") for f, t, box, score in lines)
         path = os.path.join(folder, name.replace("/", "-") + ".txt")
         write_atomically(path, _writes(text), durable=False)
 

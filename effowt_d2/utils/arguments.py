@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 __all__ = ["about_argument", "bad_argument", "config_keys"]
 
-E = TypeVar("E", bound=Exception)
 
-
-def bad_argument(argument: str, problem: str, error: type[E] = ValueError) -> E:
+def bad_argument(argument: str, problem: str, error: type[Exception] = ValueError) -> Exception:
     """An error about one argument, to be raised: ``temperature must be positive, got 0``.
 
     Args:
@@ -18,7 +15,7 @@ def bad_argument(argument: str, problem: str, error: type[E] = ValueError) -> E:
         error: type of the error.
     """
     made = error(f"{argument} {problem}")
-    made.argument = argument
+    vars(made)["argument"] = argument
     return made
 
 

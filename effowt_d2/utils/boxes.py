@@ -1,6 +1,6 @@
 """The two ways to write a box, and from one to the other."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["xywh_to_xyxy", "xyxy_to_xywh"]
 
@@ -17,16 +17,16 @@ def xyxy_to_xywh(boxes: Boxes) -> Boxes:
         The same shape and dtype, x0, y0, width, height.
     """
     converted = _copy(boxes)
-    converted[..., 2:] -= boxes[..., :2]
+    converted[..., 2:] -= converted[..., :2]
     return converted
 
 
 def xywh_to_xyxy(boxes: Boxes) -> Boxes:
     """Corner and size to corners; the reverse of :func:`xyxy_to_xywh`."""
     converted = _copy(boxes)
-    converted[..., 2:] += boxes[..., :2]
+    converted[..., 2:] += converted[..., :2]
     return converted
 
 
-def _copy(boxes):
+def _copy(boxes: Any) -> Any:
     return boxes.clone() if hasattr(boxes, "clone") else boxes.copy()

@@ -37,10 +37,11 @@ class CocoVidJson(ResultsWriter):
         self._images = GrowingFile(self._images_partial, "", "")
         return f'{{"videos": {json.dumps([video])},\n"categories": {json.dumps(categories)},\n"annotations": ['
 
-    def _append(self, tracks: FrameTracks) -> None:
+    def _append(self, file: GrowingFile, tracks: FrameTracks) -> None:
         # the image first: one without annotations does no harm, an annotation without its image would
+        assert self._images is not None  # made with the header
         self._images.append(json_list_items([self._image(tracks)], before=self.frames))
-        super()._append(tracks)
+        super()._append(file, tracks)
 
     def _image(self, tracks: FrameTracks) -> dict:
         height, width = tracks.image.shape[:2]
@@ -63,7 +64,7 @@ class CocoVidJson(ResultsWriter):
         Raises:
             OSError: there's no room to join them; both stay as ``.partial-*`` then, and the message names them.
         """
-        if self._file is None:
+        if self._file is None or self._images is None:
             return
         self._images.close()
         try:

@@ -77,7 +77,7 @@ class VideoWriter:
         if self._writer is None:
             height, width = image.shape[:2]
             self._first = (width, height)
-            self._size = tuple(max(_SMALLEST_SIDE, side + side % 2) for side in self._first)
+            self._size = (_even(width), _even(height))
             self._writer = _open_encoder(self._partial, self.fps, self._size)
         self._writer.write(_fit(image, self._first, self._size))
         self.frames += 1
@@ -103,8 +103,12 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _even(side: int) -> int:
+    return max(_SMALLEST_SIDE, side + side % 2)
 
 
 class FolderWriter:
@@ -144,7 +148,7 @@ class FolderWriter:
     def __enter__(self) -> "FolderWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -168,7 +172,7 @@ def _open_encoder(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWri
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         for codec in codecs:
-            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), fps, size)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
             if writer.isOpened():
                 return writer
             writer.release()
