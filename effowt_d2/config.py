@@ -205,8 +205,8 @@ def _add_naming(cfg: CN) -> None:
 
 def _add_data(cfg: CN) -> None:
     cfg.DATA = CN()
-    # from a record to a training sample, by name in effowt_d2.data.MAPPER_REGISTRY
-    cfg.DATA.MAPPER = "TwoViewMapper"
+    # from a record to a training sample, registered in effowt_d2.data.MAPPERS
+    cfg.DATA.MAPPER = "two_views"
     # names of the categories whose labels are trained on, as the dataset's metadata names them; []: all
     cfg.DATA.CLASSES = []
     # text file of video or image names, one a line, that no training dataset may contain; "": none

@@ -24,7 +24,7 @@ from effowt_d2.engine import make_config
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE")
+    add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--json", metavar="OUT", help="write the figures here too")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"), help="image for --flops and --memory")
     add("--flops", action="store_true", help="multiply-adds of the inference on one image")

@@ -33,6 +33,7 @@ import effowt_d2
 from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
 from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast
+from effowt_d2.utils.imports import import_modules
 
 STRATEGIES = ("full", "zero_shot", "side")
 GIB = 2**30
@@ -41,7 +42,7 @@ GIB = 2**30
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE")
+    add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="ratios need full among them")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"))
     add("--batch", type=int, default=1, help="images")
@@ -193,7 +194,8 @@ def main(argv: list[str] | None = None) -> int:
         cfg = make_config(args.config_file, args.opts)
         for strategy in args.strategies:
             # unlike multiprocessing's own pool, this one tells when its process was killed, as for want of memory
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, context, initializer=import_modules, initargs=(cfg.IMPORTS,)) as pool:
                 figures[strategy] = pool.submit(measure, cfg, strategy, args).result()
             print(f"{strategy}: step {figures[strategy]['step seconds']:.2f} s", file=sys.stderr, flush=True)
     except (ValueError, OSError, RuntimeError) as error:

@@ -29,7 +29,7 @@ SUBSETS = ("all", "known", "unknown")
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE")
+    add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     tracks = parser.add_mutually_exclusive_group(required=True)
     tracks.add_argument("--gt", action="store_true", help="name the tracks of the ground truth")
     tracks.add_argument("--results", metavar="FILE", help="name a tracker's tracks: a flat JSON list")

@@ -8,11 +8,11 @@ from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow
 from effowt_d2.data.datasets.tao_ow import load_tao_format, register_all_tao_ow, register_tao_format
 
 from .loaders import build_train_loader, build_video_test_loader
-from .mappers import MAPPER_REGISTRY, FrameMapper, TwoViewMapper
+from .mappers import MAPPERS, FrameMapper, TwoViewMapper
 from .views import ImageReadError
 
 __all__ = [
-    "MAPPER_REGISTRY",
+    "MAPPERS",
     "FrameMapper",
     "ImageReadError",
     "TwoViewMapper",

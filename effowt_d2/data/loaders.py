@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from effowt_d2.utils.imports import import_modules
 
-from .mappers import FrameMapper, build_mapper
+from .mappers import FrameMapper, find_mapper
 from .training_records import load_training_records
 from .training_sampler import TrainingBatches
 from .video_sampler import VideoBatches
@@ -109,7 +109,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
     sampler = cfg.DATALOADER.SAMPLER_TRAIN
     if sampler != "TrainingSampler":
         raise ValueError(f"DATALOADER.SAMPLER_TRAIN is '{sampler}'; it can be TrainingSampler only")
-    mapper = mapper or build_mapper(cfg)
+    mapper = mapper or find_mapper(cfg)(cfg)
     records = load_training_records(cfg)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     batches = TrainingBatches(

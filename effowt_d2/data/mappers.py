@@ -7,37 +7,32 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
-from detectron2.utils.registry import Registry
+
+from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.registry import Registry
 
 from .views import build_view_augmentations, read_record_image, resize_frame, to_tensor
 
-__all__ = ["MAPPER_REGISTRY", "FrameMapper", "TwoViewMapper", "build_mapper", "check_mapper"]
+__all__ = ["MAPPERS", "FrameMapper", "TwoViewMapper", "find_mapper"]
 
-MAPPER_REGISTRY = Registry("training mapper")
+MAPPERS: Registry[Callable[[CfgNode], Callable[[dict], dict]]] = Registry("training mappers", argument="mapper")
 """Classes or functions that make, from a config, what maps a record to a training sample; ``DATA.MAPPER`` names one.
 
 A mapper that draws random numbers takes them from ``numpy.random``, which is seeded for every sample.
 """
 
 
-def check_mapper(name: str) -> None:
-    """Raise ValueError unless ``DATA.MAPPER`` is registered."""
-    if name not in MAPPER_REGISTRY:
-        known = ", ".join(sorted(registered for registered, _ in MAPPER_REGISTRY))
-        raise ValueError(f"DATA.MAPPER is {name!r}; registered are {known}")
-
-
-def build_mapper(cfg: CfgNode) -> Callable[[dict], dict]:
-    """The mapper for training that ``DATA.MAPPER`` names.
+def find_mapper(cfg: CfgNode) -> Callable[[CfgNode], Callable[[dict], dict]]:
+    """What makes the mapper that ``DATA.MAPPER`` names.
 
     Raises:
         ValueError: it is not registered.
     """
-    check_mapper(cfg.DATA.MAPPER)
-    return MAPPER_REGISTRY.get(cfg.DATA.MAPPER)(cfg)
+    with config_keys("DATA"):
+        return MAPPERS.get(cfg.DATA.MAPPER)
 
 
-@MAPPER_REGISTRY.register()
+@MAPPERS.register("two_views")
 class TwoViewMapper:
     """Makes two independently augmented views of a still image; the same object has the same id in both.
 

@@ -3,7 +3,7 @@
 from .checks import check_config
 from .config_files import find_config
 from .configs import make_config
-from .evaluators import EVALUATOR_REGISTRY, build_evaluator
+from .evaluators import EVALUATORS, build_evaluator
 from .failures import FAILURES, explained_failures
 from .launch import check_launch, launch
 from .optimizer import build_optimizer
@@ -11,7 +11,7 @@ from .setup import setup_run
 from .trainer import OpenWorldTrainer
 
 __all__ = [
-    "EVALUATOR_REGISTRY",
+    "EVALUATORS",
     "FAILURES",
     "OpenWorldTrainer",
     "build_evaluator",

@@ -8,12 +8,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.loaders import load_frame_records
-from effowt_d2.data.mappers import check_mapper
+from effowt_d2.data.mappers import find_mapper
 from effowt_d2.modeling.tower.builder import find_weights
 from effowt_d2.modeling.transfer.strategy import strategy_class
 from effowt_d2.utils.arguments import config_keys
 
-from .evaluators import build_evaluator, check_evaluator_type
+from .evaluators import build_evaluator, find_evaluator
 from .launch import check_processes, started_by_torchrun
 
 __all__ = ["check_config", "check_test_datasets"]
@@ -45,9 +45,9 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
             similar = ", ".join(difflib.get_close_matches(name, registered, n=8, cutoff=0))
             raise ValueError(f"dataset '{name}' is not registered; of {len(registered)} the most similar are {similar}")
     for name in cfg.DATASETS.TEST:
-        check_evaluator_type(name)
+        find_evaluator(name)
     if not eval_only:
-        check_mapper(cfg.DATA.MAPPER)
+        find_mapper(cfg)
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")

@@ -1,18 +1,21 @@
 """The evaluator of a dataset: its metadata have an ``evaluator_type``, which is a name in a registry."""
 
 import os
+from collections.abc import Callable
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
-from detectron2.utils.registry import Registry
 
 from effowt_d2.evaluation import TAOOWEvaluator
+from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.registry import Registry
 
-__all__ = ["EVALUATOR_REGISTRY", "ClassAgnosticCOCOEvaluator", "build_evaluator", "check_evaluator_type"]
+__all__ = ["EVALUATORS", "ClassAgnosticCOCOEvaluator", "build_evaluator", "find_evaluator"]
 
-EVALUATOR_REGISTRY = Registry("evaluator")
-"""Functions ``(cfg, dataset_name, output_dir) -> DatasetEvaluator``, each under its own name as ``evaluator_type``.
+Builder = Callable[[CfgNode, str, str], DatasetEvaluator]
+EVALUATORS: Registry[Builder] = Registry("evaluators", argument="evaluator_type")
+"""Functions ``(cfg, dataset_name, output_dir) -> DatasetEvaluator`` by ``evaluator_type``.
 
 An evaluator is built once before training, so its constructor is where missing or wrong ground truth is found.
 """
@@ -40,8 +43,8 @@ class ClassAgnosticCOCOEvaluator(COCOEvaluator):
         self._metadata = type(self._metadata)(**metadata)
 
 
-@EVALUATOR_REGISTRY.register()
-def tao_ow(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
+@EVALUATORS.register("tao_ow")
+def _tao_ow(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
     """OWTA, D.Re and A.Acc of tracks; reads ``TEST.TAO_OW``."""
     options = cfg.TEST.TAO_OW
     return TAOOWEvaluator(
@@ -53,32 +56,29 @@ def tao_ow(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator
     )
 
 
-@EVALUATOR_REGISTRY.register()
-def coco(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
+@EVALUATORS.register("coco")
+def _coco(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
     """Class-agnostic AP and AR of boxes."""
     return ClassAgnosticCOCOEvaluator(dataset_name, output_dir=output_dir)
 
 
-def check_evaluator_type(dataset_name: str) -> str:
-    """The ``evaluator_type`` of a dataset; nothing is loaded.
+def find_evaluator(dataset_name: str) -> Builder:
+    """What builds the evaluator of a dataset; nothing is loaded.
 
     Raises:
-        ValueError: it is not registered, or the dataset has none.
+        ValueError: the dataset's ``evaluator_type`` is not registered, or it has none.
     """
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    if kind not in EVALUATOR_REGISTRY:
-        known = ", ".join(sorted(name for name, _ in EVALUATOR_REGISTRY))
-        raise ValueError(f"dataset '{dataset_name}' has evaluator_type {kind!r}; registered are {known}")
-    return kind
+    with config_keys("", evaluator_type=f"dataset '{dataset_name}'"):
+        return EVALUATORS.get(MetadataCatalog.get(dataset_name).get("evaluator_type"))
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-    """The evaluator that the dataset's ``evaluator_type`` names in :data:`EVALUATOR_REGISTRY`.
+    """The evaluator that the dataset's ``evaluator_type`` names in :data:`EVALUATORS`.
 
     Results go to ``OUTPUT_DIR/inference/DATASET``.
 
     Raises:
         ValueError: it is not registered, or the dataset has none.
     """
-    build = EVALUATOR_REGISTRY.get(check_evaluator_type(dataset_name))
+    build = find_evaluator(dataset_name)
     return build(cfg, dataset_name, os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name))

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 import torch
+from detectron2.utils.file_io import PathManager
+from helpers.messages import raises
 
 from effowt_d2 import VideoTracker, model_zoo
 from effowt_d2.checkpoint import EffOWTCheckpointer
@@ -69,15 +71,14 @@ def test_a_file_comes_before_a_name(folder, monkeypatch):
 
 
 def test_neither_a_file_nor_a_name():
-    with pytest.raises(FileNotFoundError) as caught:
+    with raises(FileNotFoundError, "quick/nothing.yaml", model_zoo.config_names()):
         make_config("quick/nothing.yaml")
-    assert all(name in str(caught.value) for name in ("quick/nothing.yaml", *model_zoo.config_names()))
 
 
 def test_a_lazy_config_is_refused():
-    with pytest.raises(ValueError, match=r"configs/quick/lazy_mask_rcnn.py.*LazyConfig.*lazyconfig_train_net.py"):
+    with raises(ValueError, "configs/quick/lazy_mask_rcnn.py", "tools/lazyconfig_train_net.py"):
         make_config("configs/quick/lazy_mask_rcnn.py")
-    with pytest.raises(ValueError, match=r"lazy_mask_rcnn.py.*LazyConfig"):
+    with raises(ValueError, "configs/quick/lazy_mask_rcnn.py", "tools/lazyconfig_train_net.py"):
         VideoTracker("configs/quick/lazy_mask_rcnn.py")
 
 
@@ -104,17 +105,19 @@ def test_several_bases_of_the_zoo(folder):
 
 def test_a_base_that_is_not_in_the_zoo(folder):
     for name in ("EffOWT/gone.yaml", "../setup.yaml"):
-        with pytest.raises(FileNotFoundError) as caught:
-            make_config(written(folder, f"_BASE_: effowt://{name}\n"))
-        assert all(word in str(caught.value) for word in ("own.yaml", name, *model_zoo.config_names()))
-    with pytest.raises(FileNotFoundError, match="own.yaml.*gone.yaml"):
-        make_config(written(folder, "_BASE_: gone.yaml\n"))
+        file = written(folder, f"_BASE_: effowt://{name}\n")
+        with raises(FileNotFoundError, file, name, model_zoo.config_names()):
+            make_config(file)
+    file = written(folder, "_BASE_: gone.yaml\n")
+    with raises(FileNotFoundError, file, folder / "gone.yaml"):
+        make_config(file)
 
 
 @pytest.mark.parametrize("text", ["_BASE_: own.yaml", "- SEED", "", "SEED", "VERSION: 1", "IMPORTS: project_a"])
 def test_files_that_are_no_config(folder, text):
-    with pytest.raises(ValueError, match="own.yaml"):
-        make_config(written(folder, text))
+    file = written(folder, text)
+    with raises(ValueError, file):
+        make_config(file)
 
 
 def test_modules_are_imported_from_file_base_and_options(folder):
@@ -128,7 +131,7 @@ def test_modules_are_imported_from_file_base_and_options(folder):
     # a second config has the keys too
     assert make_config(file, options) == cfg and sys.modules["project_a"].calls == 2
     # without the module its key is unknown
-    with pytest.raises(ValueError, match="PROJECT_B"):
+    with raises(ValueError, "MODEL.PROJECT_B"):
         make_config(file, options[2:])
 
 
@@ -156,15 +159,20 @@ def test_options_on_a_config_import_too(folder):
 @pytest.mark.parametrize(
     "module, reason",
     [
-        ("project_c", "No module named 'project_c'"),
-        ("lacks", "module_that_is_not_there"),
-        ("raises", "KeyError: 'missing' .*raises.py, line 2"),
-        (".project_a", "relative"),
+        ("project_c", ()),
+        ("lacks", ("module_that_is_not_there",)),
+        ("raises", ("KeyError", "missing", "raises.py", 2)),
+        (".project_a", ()),
     ],
 )
 def test_modules_that_cannot_be_imported(folder, module, reason):
     file = written(folder, f"IMPORTS: ('{module}',)\n")
-    with pytest.raises(ConfigImportError, match=f"'{module}'.*{reason}.*pip install -e projects/NAME"):
+    with raises(ConfigImportError, f"'{module}'", *reason, "pip install -e projects/NAME"):
         make_config(file)
-    with pytest.raises(ValueError, match=f"'{module}'.*{reason}"):
+    with raises(ValueError, f"'{module}'", *reason, "pip install -e projects/NAME"):
         make_tracking_config(NAME, opts=("IMPORTS", (module,)))
+
+
+def test_a_zoo_path_that_cannot_be_written():
+    with raises(OSError, f"effowt://{NAME}"), PathManager.open(f"effowt://{NAME}", "w"):
+        pass

@@ -1,7 +1,9 @@
 """train_net.py from the command line: one process, two, torchrun, and what is wrong before work starts."""
 
+import argparse
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import small_shapes, stand_in
@@ -9,6 +11,7 @@ from helpers.messages import assert_says, raises
 from helpers.processes import SCRIPT, environment, run_python
 
 import train_net
+from effowt_d2.model_zoo import get_config_file
 
 TOWER = ("MODEL.BACKBONE.NAME", "build_effowt_backbone")
 
@@ -32,8 +35,8 @@ def call(folder, *arguments):
     return run_python(*arguments, env=environment(folder / "shapes"))
 
 
-def results(folder, run):
-    return json.loads((folder / run / "inference" / "mini_val" / "tao_ow_results.json").read_text())
+def results(folder, run, dataset="mini_val"):
+    return json.loads((folder / run / "inference" / dataset / "tao_ow_results.json").read_text())
 
 
 def metrics(folder, run):
@@ -94,6 +97,11 @@ def test_torchrun_evaluates_to_the_same_file(folder, one):
         ([*TOWER, "MODEL.VLM.WEIGHTS", "gone.pt"], ("gone.pt",)),
         ([*TOWER, "MODEL.VLM.WEIGHTS", "openclip://gone"], ("gone", "ViT-B-16", "openai")),
         ([*TOWER, "MODEL.TRANSFER.STRATEGY", "adapter"], ("adapter", "side")),
+        (["DATA.MAPPER", "three_views"], ("DATA.MAPPER", "three_views", "two_views")),
+        (["DATASETS.TEST", "('voc_2007_val',)"], ("voc_2007_val", "pascal_voc", "coco", "tao_ow")),
+        (["IMPORTS", "('gone_project',)"], ("IMPORTS", "gone_project", "pip install -e projects/NAME")),
+        (["--config-file", "quick/nothing"], ("quick/nothing", "quick/shapes_ow_effowt.yaml")),
+        (["--config-file", "lazy_mask_rcnn.py"], ("lazy_mask_rcnn.py", "tools/lazyconfig_train_net.py")),
     ],
 )
 def test_mistakes_are_one_line(folder, monkeypatch, options, data):
@@ -117,3 +125,34 @@ def test_unknown_key_in_a_file_names_key_and_file(folder, tmp_path, monkeypatch)
     file.write_text("SOLVER: {MAX_ITER: [3\n")
     with raises(SystemExit, file):
         train_net.run()
+
+
+ZOO = "quick/shapes_ow_effowt"
+
+
+@pytest.mark.parametrize(
+    "source, eval_only, weights",
+    [
+        (ZOO, False, ""),
+        (ZOO, True, f"effowt://{ZOO}"),
+        (get_config_file(ZOO), True, ""),
+        ("EffOWT/effowt_vit_b16.yaml", True, ""),
+    ],
+)
+def test_only_an_evaluated_zoo_name_brings_weights(tmp_path, source, eval_only, weights):
+    args = argparse.Namespace(config_file=source, opts=["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"])
+    args.__dict__.update(eval_only=eval_only, num_gpus=1, num_machines=1)
+    assert train_net.setup(args).MODEL.WEIGHTS == args.zoo_weights == weights
+    # Detectron2 puts the file's text in the log
+    assert args.config_file == (source if Path(source).is_file() else get_config_file(source))
+
+
+def test_the_zoos_checkpoint_is_evaluated_and_logged(folder):
+    small_shapes.register(folder / "shapes")
+    output = folder / "zoo"
+    options = ("--eval-only", "DATASETS.TEST", "('one_video',)", "OUTPUT_DIR", str(output))
+    call(folder, SCRIPT, "--config-file", ZOO, *options)
+    assert_says((output / "log.txt").read_text(), f"MODEL.WEIGHTS is empty: the zoo's checkpoint effowt://{ZOO}")
+    scores = [entry["score"] for entry in results(folder, "zoo", "one_video")]
+    # an untrained head's scores are far below
+    assert max(scores) > 0.6

@@ -167,5 +167,5 @@ def test_coco_is_scored_class_agnostically(tmp_path):
 
 
 def test_evaluator_type_that_does_not_exist(tmp_path):
-    with raises(ValueError, "voc_2007_val", "pascal_voc"):
+    with raises(ValueError, "voc_2007_val", "pascal_voc", "coco", "tao_ow"):
         build_evaluator(stand_in.config(tmp_path), "voc_2007_val")

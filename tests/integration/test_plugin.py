@@ -15,6 +15,8 @@ from helpers.configs import plugin_config
 from omegaconf import OmegaConf
 
 from effowt_d2 import model_zoo as effowt_zoo
+from effowt_d2.data import MAPPERS
+from effowt_d2.engine import EVALUATORS
 from effowt_d2.modeling.backbone import EffOWTBackbone, lazy_effowt_backbone
 from effowt_d2.modeling.side.mixers import MIXERS
 from effowt_d2.modeling.transfer.strategy import STRATEGIES
@@ -210,6 +212,8 @@ def written():
     for registered, name in (
         (STRATEGIES._found, "bottleneck"),
         (MIXERS._found, "shifted"),
+        (MAPPERS._found, "detectron2"),
+        (EVALUATORS._found, "coco_by_class"),
         (META_ARCH_REGISTRY._obj_map, "MyTracker"),
     ):
         registered.pop(name, None)
@@ -220,6 +224,8 @@ def test_the_page_about_plugins_runs(written):
     assert [type(model).__name__ for model in models] == ["RetinaNet", "GeneralizedRCNN", "RetinaNet", "RetinaNet"]
     for model in models:
         infer(model)
+    assert MAPPERS.get("detectron2") is names["make_mapper"]
+    assert EVALUATORS.get("coco_by_class") is names["make_evaluator"]
     (*_, own, shifted), cfg = models, names["cfg"]
     blocks = shifted.backbone.strategy.side.stages[0].blocks
     assert all(type(block.interaction.mixer) is names["ShiftedMixer"] for block in blocks)

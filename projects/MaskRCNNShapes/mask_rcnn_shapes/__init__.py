@@ -4,10 +4,10 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 
-from effowt_d2.data import MAPPER_REGISTRY
-from effowt_d2.engine import EVALUATOR_REGISTRY
+from effowt_d2.data import MAPPERS
+from effowt_d2.engine import EVALUATORS
 
-__all__ = ["coco_masks", "mask_mapper", "register_masks"]
+__all__ = ["coco_masks", "one_view", "register_masks"]
 
 EVERY = 4
 """Of the val videos' frames every fourth is evaluated: neighbours differ little."""
@@ -23,13 +23,13 @@ def register_masks(videos: str) -> None:
     MetadataCatalog.get(name).set(thing_classes=["object"], evaluator_type="coco_masks")
 
 
-@MAPPER_REGISTRY.register()
-def mask_mapper(cfg: CfgNode) -> DatasetMapper:
+@MAPPERS.register("one_view")
+def one_view(cfg: CfgNode) -> DatasetMapper:
     """Detectron2's mapper for training: one view, with masks under ``MODEL.MASK_ON``."""
     return DatasetMapper(cfg, is_train=True)
 
 
-@EVALUATOR_REGISTRY.register()
+@EVALUATORS.register("coco_masks")
 def coco_masks(cfg: CfgNode, dataset_name: str, output_dir: str) -> COCOEvaluator:
     """COCO AP of boxes and masks."""
     # the fast implementation is compiled, and not every Detectron2 has it
