@@ -4,6 +4,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -12,7 +13,7 @@ from detectron2.utils import comm
 
 from effowt_d2.utils.boxes import xyxy_to_xywh
 
-from .ground_truth import Frames, load_frames, load_ground_truth, read_ground_truth_json
+from .ground_truth import Frames, GroundTruth, load_frames, load_ground_truth, read_ground_truth_json
 from .groups import check_subsets
 from .results_io import Results
 from .tao_ow import evaluate_tao_ow, format_table
@@ -60,7 +61,7 @@ class TAOOWEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all predictions."""
-        self._predictions: list[dict[str, np.ndarray]] = []
+        self._predictions: list[dict[str, Any]] = []
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Take in the tracks of some frames.
@@ -138,7 +139,7 @@ class TAOOWEvaluator(DatasetEvaluator):
             )
         return file
 
-    def _score(self, gt, results: Results) -> OrderedDict:
+    def _score(self, gt: GroundTruth, results: Results) -> OrderedDict:
         groups = MetadataCatalog.get(self._dataset_name).get("open_world_groups", None)
         scores = evaluate_tao_ow(gt, results, self._subsets, self._max_detections, groups=groups, workers=self._workers)
         logger.info(

@@ -1,6 +1,6 @@
 """Which category ids are known, unknown or distractors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,7 +25,7 @@ class CategoryGroups:
     distractor: frozenset[int] = frozenset()
     unknown: frozenset[int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         both = (self.known & self.distractor) | (self.unknown or frozenset()) & (self.known | self.distractor)
         if both:
             raise ValueError(f"category ids {sorted(both)} are in two of known, distractor, unknown")
@@ -102,7 +102,7 @@ def _from_mapping(groups: Mapping, where: str) -> CategoryGroups:
         raise ValueError(f"{where}: {problem}") from None
 
 
-def _as_ids(values, where: str) -> frozenset[int]:
+def _as_ids(values: Iterable, where: str) -> frozenset[int]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise ValueError(f"{where}: category ids must be integers, got {value!r}")

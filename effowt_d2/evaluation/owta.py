@@ -129,7 +129,13 @@ def _relabel(ids: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
     return np.split(renamed, np.cumsum([len(frame) for frame in ids])[:-1]), count
 
 
-def _alignment(gt_ids, result_ids, similarity, gt_count, result_count) -> np.ndarray:
+def _alignment(
+    gt_ids: Sequence[np.ndarray],
+    result_ids: Sequence[np.ndarray],
+    similarity: Sequence[np.ndarray],
+    gt_count: np.ndarray,
+    result_count: np.ndarray,
+) -> np.ndarray:
     """(gt ids, result ids) soft Jaccard index of every pair of tracks over the whole video."""
     potential = np.zeros((len(gt_count), len(result_count)))
     for gt_frame, result_frame, iou in zip(gt_ids, result_ids, similarity):
@@ -141,7 +147,12 @@ def _alignment(gt_ids, result_ids, similarity, gt_count, result_count) -> np.nda
     return potential / (gt_count[:, None] + result_count[None, :] - potential)
 
 
-def _match(gt_ids, result_ids, similarity, alignment) -> tuple[np.ndarray, np.ndarray]:
+def _match(
+    gt_ids: Sequence[np.ndarray],
+    result_ids: Sequence[np.ndarray],
+    similarity: Sequence[np.ndarray],
+    alignment: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Codes (gt id * number of result ids + result id) and IoUs of the pairs assigned in all frames."""
     pairs, ious = [], []
     for gt_frame, result_frame, iou in zip(gt_ids, result_ids, similarity):
@@ -156,7 +167,7 @@ def _match(gt_ids, result_ids, similarity, alignment) -> tuple[np.ndarray, np.nd
     return np.concatenate(pairs), np.concatenate(ious)
 
 
-def _association(pairs, level, gt_count, result_count) -> np.ndarray:
+def _association(pairs: np.ndarray, level: np.ndarray, gt_count: np.ndarray, result_count: np.ndarray) -> np.ndarray:
     """(A,) sum over pairs of tracks of n * n / (frames of both - n); n: how often the pair was matched."""
     codes, position = np.unique(pairs, return_inverse=True)
     histogram = np.zeros((len(codes), len(ALPHAS) + 1))

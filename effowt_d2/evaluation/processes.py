@@ -19,7 +19,8 @@ from typing import TypeVar
 
 __all__ = ["WorkerDiedError", "map_in_processes"]
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # items handed out per worker: it finds the next one waiting when it has done one
 AHEAD = 2
@@ -85,5 +86,11 @@ def _without_script() -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for its next item for ever."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -27,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_tao_ow(
-    gt_json: str | os.PathLike | Mapping,
-    results_json: str | os.PathLike | Sequence[dict] | Mapping[str, np.ndarray],
+    gt_json: str | os.PathLike | Mapping | GroundTruth,
+    results_json: str | os.PathLike | Sequence[dict] | Mapping[str, np.ndarray] | Results,
     subsets: Sequence[str] = ("all", "known", "unknown"),
     max_detections: int = 300,
     *,
@@ -110,7 +111,7 @@ def _processes(workers: int, num_results: int) -> int:
 
 def _report(videos: list[VideoScore]) -> dict:
     curves = combine_videos(videos)
-    report = {
+    report: dict[str, Any] = {
         name: 100 * float(np.mean(curves[key]))
         for name, key in (("OWTA", "OWTA"), ("D.Re", "DetRe"), ("A.Acc", "AssA"))
     }

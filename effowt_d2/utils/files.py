@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 __all__ = ["DiskFullError", "is_disk_full", "partial_name", "publish", "write_atomically"]
 
@@ -80,7 +80,7 @@ def publish(partial: str | os.PathLike, path: str | os.PathLike, *, durable: boo
 
 
 def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], object]) -> OSError:
-    cause = error
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__
     if cause is None or not cause.strerror:
@@ -94,7 +94,7 @@ def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], obje
 
 def _size(write: Callable[[BinaryIO], object]) -> int:
     counter = _Counter()
-    write(counter)
+    write(cast(BinaryIO, counter))
     return counter.count
 
 

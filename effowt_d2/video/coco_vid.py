@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from effowt_d2.evaluation.formats import json_list_items
+from effowt_d2.evaluation.result_text import json_list_items
 from effowt_d2.utils.files import partial_name
 
 from .frame_tracks import FrameTracks
@@ -24,10 +24,10 @@ class CocoVidJson(ResultsWriter):
     """
 
     footer = "\n]}\n"
+    _images: GrowingFile  # from the first frame on
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._images: GrowingFile | None = None
         self._images_partial = partial_name(path.with_name(f"{path.stem}-images{path.suffix}"))
 
     def _header(self, tracks: FrameTracks) -> str:
@@ -37,10 +37,10 @@ class CocoVidJson(ResultsWriter):
         self._images = GrowingFile(self._images_partial, "", "")
         return f'{{"videos": {json.dumps([video])},\n"categories": {json.dumps(categories)},\n"annotations": ['
 
-    def _append(self, tracks: FrameTracks) -> None:
+    def _append(self, file: GrowingFile, tracks: FrameTracks) -> None:
         # the image first: one without annotations does no harm, an annotation without its image would
         self._images.append(json_list_items([self._image(tracks)], before=self.frames))
-        super()._append(tracks)
+        super()._append(file, tracks)
 
     def _image(self, tracks: FrameTracks) -> dict:
         height, width = tracks.image.shape[:2]

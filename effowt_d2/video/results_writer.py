@@ -22,7 +22,7 @@ def track_rows(tracks: FrameTracks) -> Iterator[tuple[int, list[float], float, d
     boxes = xyxy_to_xywh(tracks.boxes).tolist()
     for row, (track_id, box, score) in enumerate(zip(tracks.ids.tolist(), boxes, tracks.scores.tolist())):
         named = {}
-        if tracks.names is not None and tracks.names[row]:
+        if tracks.names is not None and tracks.name_scores is not None and tracks.names[row]:
             named = dict(name=tracks.names[row], name_score=round(float(tracks.name_scores[row]), 6))
         yield track_id, [round(value, 3) for value in box], round(score, 6), named
 
@@ -100,7 +100,7 @@ class ResultsWriter:
         if self._file is None:
             self._file = GrowingFile(self._partial, self._header(tracks), self.footer)
         try:
-            self._append(tracks)
+            self._append(self._file, tracks)
         except OSError as error:
             reason = f"{error.strerror}: the file holds the {self.frames} frames before"
             raise OSError(error.errno, reason, str(self.path)) from error
@@ -110,8 +110,8 @@ class ResultsWriter:
     def _header(self, tracks: FrameTracks) -> str:
         return self.header
 
-    def _append(self, tracks: FrameTracks) -> None:
-        self._file.append(self._format(tracks))
+    def _append(self, file: GrowingFile, tracks: FrameTracks) -> None:
+        file.append(self._format(tracks))
 
     def _format(self, tracks: FrameTracks) -> str:
         raise NotImplementedError
@@ -127,5 +127,5 @@ class ResultsWriter:
     def __enter__(self) -> "ResultsWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -77,7 +77,7 @@ class VideoWriter:
         if self._writer is None:
             height, width = image.shape[:2]
             self._first = (width, height)
-            self._size = tuple(max(_SMALLEST_SIDE, side + side % 2) for side in self._first)
+            self._size = (_even(width), _even(height))
             self._writer = _open_encoder(self._partial, self.fps, self._size)
         self._writer.write(_fit(image, self._first, self._size))
         self.frames += 1
@@ -103,7 +103,7 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -144,7 +144,7 @@ class FolderWriter:
     def __enter__(self) -> "FolderWriter":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -161,6 +161,11 @@ def open_writer(path: str | Path, fps: float) -> VideoWriter | FolderWriter:
     return VideoWriter(path, fps)
 
 
+def _even(side: int) -> int:
+    """The side of a video, of which encoders want an even number of pixels, and not too few."""
+    return max(_SMALLEST_SIDE, side + side % 2)
+
+
 def _open_encoder(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
     codecs = VIDEO_CODECS[path.suffix.lower()]
     level = cv2.utils.logging.getLogLevel()
@@ -168,7 +173,7 @@ def _open_encoder(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWri
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         for codec in codecs:
-            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), fps, size)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
             if writer.isOpened():
                 return writer
             writer.release()
