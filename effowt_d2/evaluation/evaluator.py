@@ -4,6 +4,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -60,7 +61,7 @@ class TAOOWEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         """Forget all predictions."""
-        self._predictions: list[dict] = []
+        self._predictions: list[dict[str, Any]] = []
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Take in the tracks of some frames.

@@ -12,6 +12,8 @@ from .results_io import Results, ResultsError
 
 __all__ = ["VideoJob", "score_job", "video_jobs"]
 
+Rows = list[np.ndarray]  # per frame
+
 
 @dataclass(frozen=True)
 class VideoJob:
@@ -68,7 +70,7 @@ def video_jobs(
         out, and with them the results there.
     """
     members = np.stack([groups.members(subset, gt.category) for subset in subsets], axis=1)
-    chosen = np.any(members, axis=1)
+    chosen = np.asarray(members.any(axis=1))
     scored = np.zeros(len(gt.image_ids), dtype=bool)
     scored[gt.image[chosen]] = True
     annotation_rows = _rows_by_video(gt, gt.image, chosen)
@@ -107,9 +109,7 @@ def score_job(job: VideoJob) -> list[owta.VideoScore]:
     return [_score_subset(job, subset, gt_rows, rows, ious) for subset in range(job.gt_members.shape[1])]
 
 
-def _score_subset(
-    job: VideoJob, subset: int, gt_rows: list[np.ndarray], rows: list[np.ndarray], ious: list[np.ndarray]
-) -> owta.VideoScore:
+def _score_subset(job: VideoJob, subset: int, gt_rows: Rows, rows: Rows, ious: list[np.ndarray]) -> owta.VideoScore:
     gt_ids, ids, similarity = [], [], []
     for frame in _frames_in_time(job, job.gt_members[:, subset]):
         inside = job.gt_members[gt_rows[frame], subset]

@@ -16,7 +16,6 @@ __all__ = ["read_json_list"]
 Entry = TypeVar("Entry")
 
 CHUNK = 1 << 18  # bytes read at once; larger pieces are no faster and need more memory
-SPACE = " \t\n\r"
 BEHIND_AN_ENTRY = re.compile(rb"\s*(,\s*\{|\]\s*\Z)")
 
 
@@ -104,15 +103,21 @@ def _what_is_wrong(text: str, separator: str, count: int) -> str:
         return f"expected a JSON list of results, the file starts with {text[:40]!r}"
     decoder, position = json.JSONDecoder(), 0
     while text[position : position + 1] == separator:
-        start = _skip_space(text, position + 1)
+        start = _behind_space(text, position + 1)
         try:
             _, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as problem:
             return f"entry {count} is cut off or malformed ({problem.msg}): {text[start : start + 80]!r}"
-        position = _skip_space(text, end)
+        position = _behind_space(text, end)
         separator, count = ",", count + 1
     if text[position:] == "]":
         return f"the entries of the list must be objects, got {text[:80]!r}"
     if position == len(text):
         return f"the file is cut off after {count} entries: the list is not closed"
     return f"after {count} entries expected ',' or the end of the list, got {text[position : position + 40]!r}"
+
+
+def _behind_space(text: str, position: int) -> int:
+    while text[position : position + 1].isspace():
+        position += 1
+    return position

@@ -86,11 +86,11 @@ def _without_script() -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for its next item for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # this runs in a worker only
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
 
-    def wait() -> None:
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
         parent.join()
         os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

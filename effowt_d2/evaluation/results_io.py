@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Results:
     def __len__(self) -> int:
         return len(self.image_id)
 
-    def fail(self, index: int, message: str) -> None:
+    def fail(self, index: int, message: str) -> NoReturn:
         """Raise ResultsError for one entry."""
         raise ResultsError(f"{self.file}: entry {index}: {message}")
 
@@ -110,7 +111,7 @@ def check_results(results: Results, frames: Frames) -> np.ndarray:
     return place
 
 
-def _require(results: Results, good: np.ndarray, field: str, rule: str) -> None:
+def _require(results: Results, good: np.ndarray | np.bool_, field: str, rule: str) -> None:
     if not good.all():
         index = int(np.argmin(good))
         results.fail(index, f"'{field}' {getattr(results, field)[index].tolist()} {rule}")

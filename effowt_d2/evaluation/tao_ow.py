@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
@@ -110,7 +111,7 @@ def _processes(workers: int, num_results: int) -> int:
 
 def _report(videos: list[VideoScore]) -> dict:
     curves = combine_videos(videos)
-    report: dict = {
+    report: dict[str, Any] = {
         name: 100 * float(np.mean(curves[key]))
         for name, key in (("OWTA", "OWTA"), ("D.Re", "DetRe"), ("A.Acc", "AssA"))
     }

@@ -9,8 +9,8 @@ import numpy as np
 from effowt_d2.utils.files import write_atomically
 
 from .entries import NO_VIDEO
-from .formats import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 from .ground_truth import Frames, load_frames
+from .result_text import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 from .results_io import SLICE, Results, check_results, load_results
 
 __all__ = ["write_mot_challenge", "write_results_json"]
@@ -68,7 +68,7 @@ def write_mot_challenge(
         rows = order[start:stop]
         columns = (number[rows], results.track_id[rows], results.bbox[rows], results.score[rows])
         lines = zip(*(column.tolist() for column in columns))
-        text = "".join(mot_line(f, t, box, score, ".2f", ".6f") for f, t, box, score in lines)
+        text = "".join(mot_line(*line, box_format=".2f", score_format=".6f") for line in lines)
         path = os.path.join(folder, name.replace("/", "-") + ".txt")
         write_atomically(path, _writes(text), durable=False)
 

@@ -1,10 +1,14 @@
 """The two ways to write a box, and from one to the other."""
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 __all__ = ["xywh_to_xyxy", "xyxy_to_xywh"]
 
-Boxes = TypeVar("Boxes")  # a numpy array or a torch tensor; this module needs neither
+Boxes = TypeVar("Boxes", "np.ndarray", "torch.Tensor")
 
 
 def xyxy_to_xywh(boxes: Boxes) -> Boxes:
@@ -29,4 +33,4 @@ def xywh_to_xyxy(boxes: Boxes) -> Boxes:
 
 
 def _copy(boxes: Any) -> Any:
-    return boxes.clone() if hasattr(boxes, "clone") else boxes.copy()
+    return boxes.clone() if hasattr(boxes, "clone") else boxes.copy()  # neither library is imported for it

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from effowt_d2.evaluation.formats import json_list_items
+from effowt_d2.evaluation.result_text import json_list_items
 from effowt_d2.utils.files import partial_name
 
 from .frame_tracks import FrameTracks
@@ -24,10 +24,10 @@ class CocoVidJson(ResultsWriter):
     """
 
     footer = "\n]}\n"
+    _images: GrowingFile  # from the first frame on
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._images: GrowingFile | None = None
         self._images_partial = partial_name(path.with_name(f"{path.stem}-images{path.suffix}"))
 
     def _header(self, tracks: FrameTracks) -> str:

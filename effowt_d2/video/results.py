@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from effowt_d2.evaluation.formats import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
+from effowt_d2.evaluation.result_text import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 
 from .coco_vid import CocoVidJson
 from .frame_tracks import FrameTracks

@@ -21,7 +21,7 @@ def track_rows(tracks: FrameTracks) -> Iterator[tuple[int, list[float], float, d
     """
     boxes = xyxy_to_xywh(tracks.boxes).tolist()
     for row, (track_id, box, score) in enumerate(zip(tracks.ids.tolist(), boxes, tracks.scores.tolist())):
-        named: dict = {}
+        named = {}
         if tracks.names is not None and tracks.name_scores is not None and tracks.names[row]:
             named = dict(name=tracks.names[row], name_score=round(float(tracks.name_scores[row]), 6))
         yield track_id, [round(value, 3) for value in box], round(score, 6), named

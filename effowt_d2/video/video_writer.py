@@ -165,6 +165,11 @@ def open_writer(path: str | Path, fps: float) -> VideoWriter | FolderWriter:
     return VideoWriter(path, fps)
 
 
+def _even(side: int) -> int:
+    """The side of a video, of which encoders want an even number of pixels, and not too few."""
+    return max(_SMALLEST_SIDE, side + side % 2)
+
+
 def _open_encoder(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
     codecs = VIDEO_CODECS[path.suffix.lower()]
     level = cv2.utils.logging.getLogLevel()

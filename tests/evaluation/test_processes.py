@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.messages import raises
 from helpers.random_sets import random_set, write
 
 from effowt_d2.evaluation import evaluate_tao_ow
@@ -68,9 +69,8 @@ def test_results_come_in_order_from_processes_of_the_fork_server():
 def test_errors_pass_and_a_dead_worker_is_one():
     with pytest.raises(ZeroDivisionError):
         list(map_in_processes(eval, ["1", "1 / 0", "2"], 2))
-    with pytest.raises(WorkerDiedError) as error:
+    with raises(WorkerDiedError, "2", "workers=1"):
         list(map_in_processes(os._exit, [3], 2))
-    assert "workers=1" in str(error.value)
 
 
 def test_items_are_made_when_they_are_needed():

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from helpers.full_disk import no_file_above
+from helpers.messages import raises
 
 from effowt_d2.utils.files import DiskFullError, partial_name, publish, write_atomically
 
@@ -31,9 +32,8 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, durable):
 def test_what_fails_leaves_the_old_file_alone(tmp_path, durable):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with no_file_above(1000), pytest.raises(DiskFullError) as error:
+    with no_file_above(1000), raises(DiskFullError, path, "1,001"):
         write_atomically(path, lambda stream: stream.write(b"x" * 1001), durable=durable)
-    assert str(path) in str(error.value) and "1,001" in str(error.value)
     with pytest.raises(KeyError):
         write_atomically(path, lambda stream: {}["of the writer"], durable=durable)
     assert contents(tmp_path) == {"a.txt": "old"}

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from helpers.messages import raises
 from msgspec import Struct
 
 from effowt_d2.utils.typed import as_typed, as_typed_list
@@ -33,15 +34,12 @@ def test_what_fits():
         ({"x": 1, 5: 2}, ["5", "x, tags"]),
         ([1, 2], ["[1, 2]", "x, tags"]),
         (None, ["None", "x, tags"]),
-        ({"x": "a" * 1000}, ["'x'", "aaa..."]),
+        ({"x": "a" * 1000}, ["'x'"]),
     ],
 )
 def test_what_does_not_fit_is_named(data, expected):
-    with pytest.raises(ListError) as error:
+    with raises(ListError, "list.yaml: point 'a':", *expected) as error:
         as_typed(data, Point, "list.yaml: point 'a'", ListError)
-    message = str(error.value)
-    assert message.startswith("list.yaml: point 'a': ") and all(text in message for text in expected), message
-    assert len(message) < 300
-    with pytest.raises(ListError) as error:
+    assert len(str(error.value)) < 300
+    with raises(ListError, "list.yaml: point 71:", *expected):
         as_typed_list([{"x": 1}, data, {"x": None}], Point, "list.yaml: point", ListError, start=70)
-    assert str(error.value).startswith("list.yaml: point 71: ")

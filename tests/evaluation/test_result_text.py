@@ -5,7 +5,7 @@ import json
 from test_tao_ow_scores import one_track, result
 
 from effowt_d2.evaluation import write_mot_challenge, write_results_json
-from effowt_d2.evaluation.formats import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
+from effowt_d2.evaluation.result_text import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
 from effowt_d2.evaluation.results_io import load_results
 
 

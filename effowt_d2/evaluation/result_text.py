@@ -23,7 +23,7 @@ def json_list_items(entries: Iterable[Mapping], before: int) -> str:
 
 
 def mot_line(
-    frame: int, track_id: int, box: Sequence[float], score: float, box_format: str = "", score_format: str = ""
+    frame: int, track_id: int, box: Sequence[float], score: float, *, box_format: str = "", score_format: str = ""
 ) -> str:
     """A line of MOTChallenge text: frame, id, left, top, width, height, score and three unused columns.
 
