@@ -93,10 +93,6 @@ def _decoded(text: bytes, path: str, error: type[Exception]) -> str:
         raise error(f"{path}: not a UTF-8 text file ({problem})") from None
 
 
-def _skip_space(text: str, position: int) -> int:
-    return len(text) - len(text[position:].lstrip(SPACE))
-
-
 def _what_is_wrong(text: str, separator: str, count: int) -> str:
     """Describe text that does not continue a list of which ``count`` entries were read."""
     if separator == "[" and not text.startswith("["):

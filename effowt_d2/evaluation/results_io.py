@@ -102,9 +102,8 @@ def check_results(results: Results, frames: Frames) -> np.ndarray:
     known = np.isin(results.video_id, frames.video_ids) | missing
     _require(results, known, "video_id", f"is the id of no video in {frames.file}")
     _require(results, (results.video_id == video) | missing, "video_id", "is not the video of its image")
-    finite: np.ndarray = np.isfinite(results.bbox).all(axis=1)
-    _require(results, finite, "bbox", "must be finite")
-    positive = np.all(results.bbox[:, 2:] >= 0, axis=1)
+    _require(results, np.isfinite(results.bbox).all(axis=1), "bbox", "must be finite")
+    positive = (results.bbox[:, 2:] >= 0).all(axis=1)
     _require(results, positive, "bbox", "must have a width and height from 0 on")
     _require(results, (results.score >= 0) & (results.score <= 1), "score", "must lie in [0, 1]")
     _require(results, results.track_id >= 0, "track_id", "must not be negative")

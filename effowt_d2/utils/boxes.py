@@ -21,14 +21,14 @@ def xyxy_to_xywh(boxes: Boxes) -> Boxes:
         The same shape and dtype, x0, y0, width, height.
     """
     converted = _copy(boxes)
-    converted[..., 2:] -= converted[..., :2]
+    converted[..., 2:] -= boxes[..., :2]
     return converted
 
 
 def xywh_to_xyxy(boxes: Boxes) -> Boxes:
     """Corner and size to corners; the reverse of :func:`xyxy_to_xywh`."""
     converted = _copy(boxes)
-    converted[..., 2:] += converted[..., :2]
+    converted[..., 2:] += boxes[..., :2]
     return converted
 
 

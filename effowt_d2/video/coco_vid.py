@@ -39,7 +39,6 @@ class CocoVidJson(ResultsWriter):
 
     def _append(self, file: GrowingFile, tracks: FrameTracks) -> None:
         # the image first: one without annotations does no harm, an annotation without its image would
-        assert self._images is not None  # made with the header
         self._images.append(json_list_items([self._image(tracks)], before=self.frames))
         super()._append(file, tracks)
 
@@ -64,7 +63,7 @@ class CocoVidJson(ResultsWriter):
         Raises:
             OSError: there's no room to join them; both stay as ``.partial-*`` then, and the message names them.
         """
-        if self._file is None or self._images is None:
+        if self._file is None:
             return
         self._images.close()
         try:

@@ -107,10 +107,6 @@ class VideoWriter:
         self.close()
 
 
-def _even(side: int) -> int:
-    return max(_SMALLEST_SIDE, side + side % 2)
-
-
 class FolderWriter:
     """A folder of JPEG frames named by their index; every file appears whole.
 
