@@ -24,7 +24,7 @@ READY = $(VENV)/.effowt_d2_ready
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml setup.py $(wildcard projects/*/setup.py) tools/setup/setup.sh \
+$(READY): requirements.txt pyproject.toml setup.py $(wildcard projects/*/pyproject.toml) tools/setup/setup.sh \
 		tools/setup/install_detectron2.py tools/setup/detectron2.txt
 	PYTHON=$(PYTHON) DETECTRON2=$(DETECTRON2) sh tools/setup/setup.sh $(VENV)
 	touch $@

@@ -19,6 +19,6 @@ else
     "$python" tools/setup/install_detectron2.py "${DETECTRON2:-v0.6}"
     "$python" -m pip install -q --no-build-isolation -e .
 fi
-for project in projects/*/setup.py; do
+for project in projects/*/pyproject.toml; do
     "$python" -m pip install -q --no-deps --no-build-isolation -e "$(dirname "$project")"
 done

@@ -6,7 +6,8 @@ import pytest
 import yaml
 from experiments.plan import PlanError
 from experiments.plan_file import load_plan
-from experiments.recipe import check_configs
+from experiments.recipe import check_configs, make_recipe
+from experiments.table import open_runs
 from helpers import ROOT
 from helpers.messages import raises
 from helpers.small_plan import PLAN
@@ -36,6 +37,23 @@ def test_a_variant_has_what_its_group_has_unless_it_says_otherwise(tmp_path):
     assert variants["main/full"].keys == {"A": 1, "B": 2} and variants["main/side"].keys == {"A": 1, "B": 1}
     assert variants["main/full"].seeds == (7,) and variants["main/side"].seeds == (1, 2)
     assert variants["main/full"].rate_of == "rates/side" == variants["rates/side_0.001"].search
+
+
+def test_a_module_alone_makes_no_other_run(tmp_path):
+    plan = copy.deepcopy(PLAN)
+    control = {"IMPORTS": ["effowt_ablations"]}
+    plan["groups"]["rates"]["variants"] = {
+        "plain": None,
+        "imported": {"keys": control},
+        "control": {"keys": {**control, "MODEL.SIDE.GATE.KIND": "channel"}},
+        "own_key": {"keys": {**control, "MODEL.SIDE.SEED": 3}},
+    }
+    del plan["groups"]["main"]
+    plan, runs = load(tmp_path, plan), open_runs(tmp_path / "runs.csv")
+    recipes = {v.name: make_recipe(plan, v, runs, ROOT) for v in plan.variants.values()}
+    assert recipes["imported"].cfg.IMPORTS == ("effowt_ablations",) and "IMPORTS" in recipes["imported"].options
+    assert recipes["imported"].digest == recipes["plain"].digest
+    assert len({recipe.digest for recipe in recipes.values()}) == 3
 
 
 def test_null_takes_back_what_the_group_says(tmp_path):
