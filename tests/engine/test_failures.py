@@ -14,7 +14,7 @@ import torch
 from detectron2.data import DatasetCatalog
 from helpers import stand_in
 from helpers.messages import raises
-from helpers.processes import SCRIPT, environment
+from helpers.processes import SCRIPT, TIMEOUT, environment
 
 from effowt_d2.checkpoint import DiskFullError
 from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
@@ -42,7 +42,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_
     config.write_text(stand_in.config(small, SOLVER__MAX_ITER=12, DATASETS__TEST=()).dump())
     command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", small, sys.executable, SCRIPT, "--config-file", config]
     variables = {**environment(shapes), "OUT": str(out), "FOLDER": str(small)}
-    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=TIMEOUT)
     if done.returncode == 77:
         pytest.skip(f"cannot mount here: {done.stderr}")
     assert done.returncode == 0, done.stderr[-3000:]

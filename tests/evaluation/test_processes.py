@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from helpers.messages import raises
+from helpers.processes import TIMEOUT, environment
 from helpers.random_sets import random_set, write
 
 from effowt_d2.evaluation import evaluate_tao_ow
 from effowt_d2.evaluation.processes import WorkerDiedError, map_in_processes
 
 SUBSETS = ("all", "known", "unknown", "distractor")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 # no `if __name__ == "__main__"`
 SCRIPT = """
@@ -54,7 +54,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, "-W", "ignore", str(script), *files]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     began, scores = done.stdout.splitlines()
     assert began == "started" and json.loads(scores) == evaluate_tao_ow(*files)
@@ -82,7 +82,7 @@ def test_items_are_made_when_they_are_needed():
 
 def test_workers_end_when_their_parent_is_killed():
     command = [sys.executable, "-W", "ignore", "-c", ENDLESS]
-    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as parent:
         workers = {int(parent.stdout.readline()) for _ in range(2)}
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 60

@@ -10,6 +10,9 @@ from helpers import FOLDER
 SCRIPT = str(FOLDER / "run_train_net.py")
 """train_net.py with the stand-in models; it needs ``environment(shapes)``."""
 
+TIMEOUT = 600
+"""Seconds for a program that takes ten on an idle machine."""
+
 
 def environment(shapes: Path | None = None, **more: str) -> dict[str, str]:
     """The environment of a program: one thread, no torchrun around it, this process's import path.
@@ -26,6 +29,6 @@ def run_python(*arguments, env: dict[str, str] | None = None, cwd: Path | None =
     """Run Python on a script and its arguments; returns what it printed. The test fails if the program does."""
     command = [sys.executable, *map(str, arguments)]
     env = environment() if env is None else env
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
