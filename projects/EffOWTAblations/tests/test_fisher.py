@@ -9,6 +9,7 @@ from effowt_ablations.fisher import Fisher
 from helpers import small_shapes
 from helpers.configs import plugin_config
 from helpers.messages import raises
+from omegaconf import OmegaConf
 
 from effowt_d2 import model_zoo
 from effowt_d2.data import build_train_loader
@@ -87,7 +88,8 @@ def test_no_samples_are_an_error(cfg):
 def test_a_lazy_backbone_has_no_model_to_take_gradients_of():
     node = lazy_effowt_backbone()
     node.cfg.MODEL.VLM.ALLOW_RANDOM, node.cfg.MODEL.SIDE.INIT = True, "fisher"
+    # the node reads pixel statistics of the model around it
+    model = {"backbone": node, "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1], "input_format": "BGR"}
+    config = OmegaConf.create({"model": model}, flags={"allow_objects": True})
     with raises(ValueError, "MODEL.SIDE.INIT", "fisher"):
-        instantiate(
-            {"model": {"backbone": node, "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1], "input_format": "BGR"}}
-        )
+        instantiate(config.model.backbone)
