@@ -86,7 +86,7 @@ def test_two_runs_at_once_do_not_meet(tmp_path):
     assert [run.wait(timeout=600) for run in runs] == [0, 0]
     assert len(list(tmp_path.iterdir())) == 4
     cores = int(
-        subprocess.check_output([sys.executable, "-c", "import torch; print(torch.get_num_threads())"], env=environment)
+        subprocess.check_output([sys.executable, "-c", "import torch; print(torch.get_num_threads())"], env=free)
     )
     for token in ("a", "b"):
         for rank in range(2):
