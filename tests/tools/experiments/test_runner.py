@@ -106,7 +106,7 @@ def test_what_a_killed_runner_leaves_is_marked_and_goes_on(runs, capsys):
     runner.communicate()
     assert runs.row("rates/side_0.001/seed1")["status"] == "running"
     # the training outlives its runner, and nobody else may train in its folder
-    with raises(SystemExit, "rates/side_0.001"):
+    with raises(SystemExit, runs.output):
         runs()
     (child,) = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _trains_in(p, runs.output)]
     os.kill(child, signal.SIGKILL)
