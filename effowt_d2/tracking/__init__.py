@@ -1,7 +1,6 @@
 """Association of detections into tracks. Knows tensors, neither Detectron2 nor config keys."""
 
-from .checks import SettingError
 from .presets import PRESETS, get_preset
 from .tracker import Tracker
 
-__all__ = ["PRESETS", "SettingError", "Tracker", "get_preset"]
+__all__ = ["PRESETS", "Tracker", "get_preset"]

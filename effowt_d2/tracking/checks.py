@@ -7,8 +7,9 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from effowt_d2.utils.arguments import bad_argument
+
 __all__ = [
-    "SettingError",
     "check_choice",
     "check_count",
     "check_detections",
@@ -18,48 +19,31 @@ __all__ = [
 ]
 
 
-class SettingError(ValueError):
-    """A setting of the tracker that cannot be used.
-
-    Args:
-        name: the constructor's argument.
-        problem: what is wrong with it.
-    """
-
-    def __init__(self, name: str, problem: str) -> None:
-        # both arguments reach BaseException, so that the error survives pickling between processes
-        super().__init__(name, problem)
-        self.name, self.problem = name, problem
-
-    def __str__(self) -> str:
-        return f"tracker setting {self.name} {self.problem}"
-
-
 def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
-    """Return ``value`` as a float in [low, high], or raise SettingError."""
+    """Return ``value`` as a float in [low, high], or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise SettingError(name, f"must be a number in [{low:g}, {high:g}], got {value!r}")
+        raise bad_argument(name, f"must be a number in [{low:g}, {high:g}], got {value!r}")
     return float(value)
 
 
 def check_count(name: str, value: int, low: int) -> int:
-    """Return ``value`` as an int of at least ``low``, or raise SettingError."""
+    """Return ``value`` as an int of at least ``low``, or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise SettingError(name, f"must be an integer of at least {low}, got {value!r}")
+        raise bad_argument(name, f"must be an integer of at least {low}, got {value!r}")
     return value
 
 
 def check_duration(name: str, value: float) -> float:
-    """Return ``value`` as a float above 0, or raise SettingError."""
+    """Return ``value`` as a float above 0, or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise SettingError(name, f"must be a number of seconds above 0, got {value!r}")
+        raise bad_argument(name, f"must be a number of seconds above 0, got {value!r}")
     return float(value)
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> str:
-    """Return ``value`` if it is one of ``choices``, or raise SettingError listing them."""
+    """Return ``value`` if it is one of ``choices``, or raise ValueError listing them."""
     if value not in choices:
-        raise SettingError(name, f"must be one of {', '.join(choices)}, got {value!r}")
+        raise bad_argument(name, f"must be one of {', '.join(choices)}, got {value!r}")
     return value
 
 

@@ -5,6 +5,8 @@ Every preset gives every setting, so choosing one never leaves a value to chance
 
 import inspect
 
+from effowt_d2.utils.arguments import bad_argument
+
 from .tracker import Tracker
 
 __all__ = ["PRESETS", "get_preset"]
@@ -35,5 +37,5 @@ PRESETS: dict[str, dict] = {
 def get_preset(name: str) -> dict:
     """A copy of the settings of a preset; ValueError naming the known ones if there is no such preset."""
     if name not in PRESETS:
-        raise ValueError(f"unknown tracker preset {name!r}; known presets: {', '.join(PRESETS)}")
+        raise bad_argument("name", f"is the unknown tracker preset {name!r}; known presets: {', '.join(PRESETS)}")
     return dict(PRESETS[name])

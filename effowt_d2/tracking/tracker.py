@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effowt_d2.utils.arguments import bad_argument
+
 from . import checks
 from .assignment import ASSIGNMENTS
 from .memory import Memory
@@ -43,7 +45,7 @@ class Tracker:
     The defaults are the preset ``"tao"``.
 
     Raises:
-        SettingError: a setting is out of its range.
+        ValueError: a setting is out of its range.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Tracker:
         self.motion = checks.check_choice("motion", motion, MOTIONS)
         self.appearance = checks.check_choice("appearance", appearance, APPEARANCES)
         if motion != "none" and self.iou_weight == 0:
-            raise checks.SettingError("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
+            raise bad_argument("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
         # at 0 a track would keep the first embedding for ever
         momentum = checks.check_fraction("momentum", momentum, low=0.01)
         self._tracks = Memory(momentum=momentum, history=checks.check_count("history", history, 1))
@@ -124,12 +126,12 @@ class Tracker:
 
         Raises:
             ValueError: shapes that do not fit, a value that is not finite, an inverted box, or a frame_index
-                that does not increase. The tracker is as before then.
-            SettingError: ``memory_seconds`` is set and :meth:`reset` got no frame rate.
+                that does not increase; the tracker is as before then. ``memory_seconds`` is set and :meth:`reset`
+                got no frame rate.
         """
         memory_frames = self.memory_frames
         if memory_frames is None:
-            raise checks.SettingError(
+            raise bad_argument(
                 "memory_seconds",
                 f"is {self.memory_seconds:g}, but the frame rate of this video is not known: pass frame_rate "
                 "(see docs/tracking.md), or set memory_frames instead",

@@ -7,8 +7,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from effowt_d2.tracking import Tracker
-
-from .tracker_config import naming_the_key
+from effowt_d2.utils.arguments import config_keys
 
 __all__ = ["VideoMemory"]
 
@@ -50,7 +49,7 @@ class VideoMemory:
         if self._last_frame is None or video != video_id or frame_index <= frame:
             self.tracker.reset(frame_rate)
         # similarities are compared with thresholds and each other: in full precision, whatever the model runs in
-        with torch.autocast(instances.scores.device.type, enabled=False), naming_the_key():
+        with torch.autocast(instances.scores.device.type, enabled=False), config_keys("TRACKER"):
             ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
         self._last_frame = (video_id, frame_index)
         return ids
