@@ -39,7 +39,7 @@ def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argpa
 def _add_files(add) -> None:
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
-    add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, or camera number")
+    add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, URL, - or camera number")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
     add(
         "--results",
@@ -57,7 +57,8 @@ def _add_frames(add) -> None:
     add("--stride", type=int, default=1, help="use every STRIDE-th frame")
     add("--start", type=float, default=0.0, metavar="SECONDS", help="time of the first frame")
     add("--end", type=float, metavar="SECONDS", help="time of the last frame")
-    add("--fps", type=float, help="frames per second of images (30)")
+    add("--fps", type=float, help="frames per second of images and raw streams (30)")
+    add("--timeout", type=float, default=10.0, metavar="SECONDS", help="how long a URL may not answer (10)")
 
 
 def _add_drawing(add) -> None:

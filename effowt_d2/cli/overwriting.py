@@ -4,7 +4,7 @@ import argparse
 import glob
 from pathlib import Path
 
-from effowt_d2.video.image_reader import IMAGE_ENDINGS
+from effowt_d2.video.image_files import is_image
 
 __all__ = ["refuse_overwriting"]
 
@@ -13,10 +13,10 @@ def _images_of(source: str) -> list[Path]:
     """The images an input names; none where it's a video or a camera."""
     path = Path(source)
     if path.is_dir():
-        return [file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS]
+        return [file for file in path.iterdir() if is_image(file)]
     if not path.exists() and glob.has_magic(source):
         return [Path(match) for match in glob.glob(source)]
-    return [path] if path.suffix.lower() in IMAGE_ENDINGS else []
+    return [path] if is_image(path) else []
 
 
 def _places_read(args: argparse.Namespace) -> dict[Path, str]:

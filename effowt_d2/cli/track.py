@@ -35,22 +35,30 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     parser = make_parser()
     args = parse_args(parser, argv)
+    with StopSignal() as stop:
+        return track(args, parser.prog, stop)
+
+
+def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
+    """Do what the arguments ask for; the exit code."""
     outputs = None
     try:
-        arguments = make_tracker_arguments(args, parser.prog)
+        arguments = make_tracker_arguments(args, prog)
         refuse_overwriting(args)
-        frames = open_frames(args.input, stride=args.stride, start=args.start, end=args.end, fps=args.fps)
+        choice = dict(stride=args.stride, start=args.start, end=args.end, fps=args.fps, timeout=args.timeout)
+        frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
             outputs = Outputs(args, frames, stack)
-            tracker = VideoTracker(**arguments)
-            stop = stack.enter_context(StopSignal())
-            done = run(tracker, frames, outputs, stop)
-        if not done:
+            done = run(VideoTracker(**arguments), frames, outputs, stop)
+        if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
+    except InterruptedError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 130
     # RuntimeError: what torch raises, such as a GPU out of memory
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"{parser.prog}: error: {message}", file=sys.stderr)
+        print(f"{prog}: error: {message}", file=sys.stderr)
         if outputs:
             outputs.list_files()
         return 2
@@ -93,5 +101,8 @@ def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: Stop
     spent = max(time.perf_counter() - begin, 1e-9)
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
+    for remark in frames.remarks:
+        # file names may hold any bytes
+        print(f"note: {remark}".encode(errors="backslashreplace").decode())
     print(f"time: {tracker.times.describe(spent)}")
     return done

@@ -1,12 +1,12 @@
 """What every source of frames has in common: which frames are taken, and when they were."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["DEFAULT_FPS", "Frame", "FrameReader"]
+__all__ = ["DEFAULT_FPS", "Frame", "FrameReader", "never"]
 
 # frames per second of sources that don't know theirs
 DEFAULT_FPS = 30.0
@@ -25,6 +25,11 @@ class Frame:
     time: float
 
 
+def never() -> bool:
+    """The ``stop`` of a reader that is read to its end."""
+    return False
+
+
 class FrameReader:
     """Iterates once over the chosen frames of a source; a context manager that closes it.
 
@@ -32,16 +37,34 @@ class FrameReader:
         name: the source, for messages.
         fps: frames per second of the source, their mean where they vary.
         stride: every how many-th frame is taken.
-        length: frames that will be taken, None where the source can't tell (a camera, a generator); an estimate
-            where a range of a variable frame rate is read.
-        skipped: chosen or passed frames that could not be decoded, so far.
+        length: frames that will be taken if none is damaged, None where the source can't tell (a camera, a stream, a
+            generator). An estimate where files with several images are among the images.
+        skipped: frames of the time range that could not be decoded, so far; those missing at a cut are among them.
+        hidden: frames that the file holds but doesn't show, such as the lead-in that an edit list leaves out.
+        remarks: what the user should know about the source; more may come while reading.
+
+    Args:
+        name: the source, for messages.
+        fps: frames per second.
+        times: (N,) seconds of all frames of the source, increasing; None: unknown.
+        stride: take every ``stride``-th frame.
+        start, end: range in seconds; ``end`` None: to the end.
+        stop: asked between frames and while waiting; once it returns True, the frames end.
 
     Raises:
         ValueError: a stride below 1, a frame rate or a time that is not finite, or a time range without frames.
     """
 
     def __init__(
-        self, *, name: str, fps: float, total: int | None, stride: int, start: float, end: float | None
+        self,
+        *,
+        name: str,
+        fps: float,
+        times: np.ndarray | None,
+        stride: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
+        stop: Callable[[], bool] = never,
     ) -> None:
         if stride < 1:
             raise ValueError(f"the frame stride must be at least 1, got {stride}")
@@ -49,16 +72,24 @@ class FrameReader:
             raise ValueError(f"frames per second must be above 0 and finite, got {fps}")
         if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
             raise ValueError(f"the time range needs finite 0 <= start < end, got start {start} s and end {end} s")
-        self.name, self.fps, self.stride, self.skipped = name, fps, stride, 0
+        self.name, self.fps, self.stride, self.skipped, self.hidden = name, float(fps), stride, 0, 0
+        self._sizes: dict[tuple[int, int], int] = {}
+        self.remarks: list[str] = []
         error = min(_TIME_ERROR, 0.1 / fps)
         self._start, self._end = start - error, (math.inf if end is None else end) - error
         self._first: int | None = None
+        self._stop = stop
         self.length: int | None = None
-        if total is not None:
-            stop = total if end is None else min(total, math.ceil(self._end * fps))
-            self.length = len(range(math.ceil(max(0.0, self._start) * fps), stop, stride))
+        if times is not None:
+            self.length = math.ceil(np.count_nonzero((times >= self._start) & (times < self._end)) / stride)
             if self.length == 0:
-                raise ValueError(f"{name}: no frame from {start} s to {end} s, it lasts {total / fps:.2f} s")
+                lasts = times[-1] + 1 / fps if len(times) else 0.0
+                raise ValueError(f"{name}: no frame from {start} s to {end} s, it lasts {lasts:.2f} s")
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of the frames given so far, each size once, in order of appearance."""
+        return list(self._sizes)
 
     @property
     def rate(self) -> float:
@@ -72,6 +103,18 @@ class FrameReader:
         if self._first is None:
             self._first = index
         return (index - self._first) % self.stride == 0
+
+    def _frame(self, index: int, image: np.ndarray, name: str, time: float) -> Frame:
+        """A frame that is given out; a new size is noted."""
+        size = (image.shape[1], image.shape[0])
+        if size not in self._sizes:
+            self._sizes[size] = index
+            if len(self._sizes) == 2:
+                sizes = " and ".join(
+                    f"{width}x{height} from frame {first}" for (width, height), first in self._sizes.items()
+                )
+                self.remarks.append(f"frames of several sizes ({sizes}); boxes are in pixels of their own frame")
+        return Frame(index, image, name, time)
 
     def __iter__(self) -> Iterator[Frame]:
         raise NotImplementedError

@@ -1,46 +1,70 @@
 """Frames that are images: files in a given order, or arrays as they come."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from .frame_reader import DEFAULT_FPS, Frame, FrameReader
+from .image_decoder import FileImage, count_images, images_of_file
 
-__all__ = ["ArrayReader", "IMAGE_ENDINGS", "ImageReader", "existing_images", "images_of_folder", "natural_order"]
-
-IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+__all__ = ["ArrayReader", "ImageReader"]
 
 
 class ImageReader(FrameReader):
-    """Image files in a given order.
+    """Image files in a given order; all images of those that hold several.
+
+    Images of a GIF, APNG, WebP or AVIF file last as long as the file says, all others ``1 / fps``. The rate of a
+    single such file is the mean of its own.
 
     Args:
         paths: the files.
         name: of the whole, for messages.
-        fps: frames per second; None: 30.
-        **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
+        fps: frames per second of images without times; None: 30.
+        **choice: ``stride``, ``start``, ``end`` and ``stop``, see :func:`effowt_d2.video.open_frames`.
     """
 
     def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None, **choice: Any) -> None:
-        super().__init__(name=name, fps=fps or DEFAULT_FPS, total=len(paths), **choice)
-        self._paths = paths
+        self._paths, self._step = paths, 1 / (fps or DEFAULT_FPS)
+        self._counts = [count_images(path) for path in paths]
+        total = sum(self._counts)
+        durations = [image.seconds for image in images_of_file(paths[0])] if len(paths) == 1 and total > 1 else [None]
+        if None in durations:
+            super().__init__(name=name, fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
+            return
+        ends = np.cumsum(durations)
+        super().__init__(name=name, fps=len(ends) / ends[-1], times=ends - durations, **choice)
+        if fps:
+            self.remarks.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
-            time = index / self.fps
-            if time >= self._end:
-                return
-            if not self._wanted(index, time):
-                continue
-            image = _read_image(path)
-            if image is None:
-                self.skipped += 1
-            else:
-                yield Frame(index, image, path.stem, time)
+        index, begin, steps = 0, 0.0, 0
+        for path, count in zip(self._paths, self._counts):
+            images = images_of_file(path)
+            for number in range(count):
+                time = begin + steps * self._step
+                if time >= self._end or self._stop():
+                    return
+                wanted = self._wanted(index, time)
+                # an image of several has to be passed, one alone is only opened if it's wanted
+                image = (
+                    next(images, FileImage(None, reason="it ends early")) if wanted or count > 1 else FileImage(None)
+                )
+                if wanted and image.image is not None:
+                    yield self._frame(
+                        index, image.image, path.stem if count == 1 else f"{path.stem}:{number:06d}", time
+                    )
+                elif wanted:
+                    self._skip(path, image.reason)
+                index += 1
+                # whole steps are multiplied: a sum of many would drift
+                begin, steps = (begin + image.seconds, steps) if image.seconds else (begin, steps + 1)
+
+    def _skip(self, path: Path, reason: str) -> None:
+        self.skipped += 1
+        if self.skipped == 1:
+            self.remarks.append(f"{path} can't be decoded: {reason}")
 
 
 class ArrayReader(FrameReader):
@@ -49,24 +73,25 @@ class ArrayReader(FrameReader):
     Args:
         arrays: (H, W, 3) BGR uint8 each; they are checked as they come.
         fps: frames per second; None: 30.
-        **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
+        **choice: ``stride``, ``start``, ``end`` and ``stop``, see :func:`effowt_d2.video.open_frames`.
 
     Raises:
         ValueError: while iterating, at an array of another shape or type.
     """
 
     def __init__(self, arrays: Iterable[Any], *, fps: float | None, **choice: Any) -> None:
-        total = len(arrays) if isinstance(arrays, Sized) else None
-        super().__init__(name="frames", fps=fps or DEFAULT_FPS, total=total, **choice)
+        fps = fps or DEFAULT_FPS
+        times = np.arange(len(arrays)) / fps if isinstance(arrays, Sized) else None
+        super().__init__(name="frames", fps=fps, times=times, **choice)
         self._arrays = arrays
 
     def __iter__(self) -> Iterator[Frame]:
         for index, image in enumerate(self._arrays):
             time = index / self.fps
-            if time >= self._end:
+            if time >= self._end or self._stop():
                 return
             if self._wanted(index, time):
-                yield Frame(index, _checked(image, index), f"{index:06d}", time)
+                yield self._frame(index, _checked(image, index), f"{index:06d}", time)
 
 
 def _checked(image: Any, index: int) -> np.ndarray:
@@ -75,45 +100,3 @@ def _checked(image: Any, index: int) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"frame {index} has shape {image.shape} and type {image.dtype}, expected (H, W, 3) uint8")
     return image
-
-
-def _read_image(path: Path) -> np.ndarray | None:
-    """The image, or None if the file is not a whole one."""
-    data = path.read_bytes()
-    # a JPEG cut short decodes to grey below the cut; its end marker after the last scan tells
-    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        return None
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-
-
-def natural_order(path: Path) -> list:
-    """Sort key that puts frame 2 before frame 10."""
-    parts = re.split(r"(\d+)", str(path.with_suffix("")))
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in (*parts, path.suffix)]
-
-
-def images_of_folder(folder: Path) -> list[Path]:
-    """The images in a folder, in natural order; ValueError if there are none."""
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS), key=natural_order)
-    if not paths:
-        raise ValueError(f"folder {folder} holds no images ({', '.join(IMAGE_ENDINGS)})")
-    return paths
-
-
-def existing_images(sources: Sequence[str | Path]) -> list[Path]:
-    """Paths of images that are there.
-
-    Raises:
-        FileNotFoundError: one is not.
-        ValueError: one is no image, or there are none.
-    """
-    paths = [Path(source) for source in sources]
-    if not paths:
-        raise ValueError("the list of input images is empty")
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"input {path}: no such file")
-        if path.suffix.lower() not in IMAGE_ENDINGS:
-            known = ", ".join(IMAGE_ENDINGS)
-            raise ValueError(f"input {path} is not an image ({known}); give one video at a time")
-    return paths

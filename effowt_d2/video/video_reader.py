@@ -1,153 +1,163 @@
-"""Frames of a video file or a camera."""
+"""Frames of a video file."""
 
-import math
-import time
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
+import av
+import numpy as np
 
-from .frame_reader import DEFAULT_FPS, Frame, FrameReader
+from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
+from .media import Media
+from .picture import PictureMaker
+from .structure import read_structure
+from .timeline import Timeline, measure
 
 __all__ = ["VideoReader"]
 
-# a file cut short fails on and on; this many failures in a row end it
-_END_AFTER_FAILURES = 300
+# seconds before the wanted frame to start decoding at: some formats seek too far, some key frames need what was before
+_SEEK_BEFORE = (0, 10)
 
-# AVI and mp4 hold the number of frames; of others OpenCV makes it up from the length and a nominal rate
-_COUNTED_AVI = b"RIFF"
-_COUNTED_MP4 = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_THREADS = 4
 
 
 class VideoReader(FrameReader):
-    """A video file, or a camera by its number.
+    """A video file.
 
-    Times are those of the container, so they are right for variable frame rates too, and count from the first
-    frame; a camera's are those at which its frames came, from the start of reading. Frames are turned as the file says
-    they are to be shown. It can be iterated once; RuntimeError after that, or once it is closed.
+    The file is read through first, without decoding: that gives the number and the times of its frames, whatever its
+    header says. Times count from the first frame that is shown. Frames come as they are to be shown: upright, with
+    square pixels. It can be iterated once; RuntimeError after that, or once it is closed.
 
     Args:
-        source: the file, or the number.
+        path: the file.
+        fps: frames per second of a raw stream; None: what the stream says, or 30.
+        stop: see :class:`FrameReader`.
         **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
 
     Raises:
-        ValueError: not a video, no frames, no such camera, or a bad choice.
+        ValueError: not a video, no frames, or a bad choice.
+        InterruptedError: ``stop`` returned True while the file was read through.
     """
 
-    def __init__(self, source: Path | int, **choice: Any) -> None:
-        self._live = isinstance(source, int)
-        if isinstance(source, int):
-            name = self._stem = f"camera {source}"
-            self._capture = _open_camera(source)
-        else:
-            name, self._stem = str(source), source.stem
-            self._capture = cv2.VideoCapture(name)
+    def __init__(self, path: Path, *, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any) -> None:
+        self._path = path
+        media = self._open()
         try:
-            if not self._capture.isOpened():
-                raise ValueError(f"no {name}" if self._live else f"{name} can't be opened as a video")
-            # the first frame is fetched now, so that an empty video is known before a model is built
-            if not self._capture.grab():
-                raise ValueError(f"{name} gives no frames" if self._live else f"{name} is a video without frames")
-            fps, count = self._rate_and_count(source)
-            self._declared = count if count > 0 and not self._live else None
-            super().__init__(name=name, fps=fps, total=self._declared, **choice)
-        except ValueError:
-            self._capture.release()
-            raise
-        self._origin = self._last_clock = self._time = 0.0
+            timeline = self._measured(media, fps, stop)
+            self._can_seek = not media.numbered and not media.restarts
+            rate_given = bool(fps or media.rate)
+        finally:
+            media.close()
+        self._timeline, self._times = timeline, timeline.times
+        super().__init__(name=str(path), fps=timeline.fps, times=self._times, stop=stop, **choice)
+        self.hidden = timeline.hidden
+        self._make_remarks(unused=fps if fps and not media.raw else None, unknown_rate=media.raw and not rate_given)
         self._used = False
+        # decoded now, so that a video without a decodable frame is known before a model is built
+        self._frames = self._read()
+        self._next = next(self._frames, None)
+        if self._next is None and not stop():
+            raise ValueError(f"{path}: none of its frames can be decoded")
 
-    def _rate_and_count(self, source: Path | int) -> tuple[float, int]:
-        """Mean frames per second, and the number of frames, 0 where it isn't known."""
-        fps, count = self._capture.get(cv2.CAP_PROP_FPS), int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # when the last frame is shown, where that is known better than the number of frames
-        self._final = math.inf
-        if not isinstance(source, int) and not _is_counted(source):
-            packets, first, last = _measure(source)
-            # times are rounded: the nominal rate is better if it fits
-            if packets > 1 and last > first and abs((last - first) * fps - (packets - 1)) > 0.5:
-                fps = (packets - 1) / (last - first)
-            if packets:
-                count, self._final = packets, last - 1e-3
-        return fps if 0 < fps < 1000 else DEFAULT_FPS, count
+    def _open(self, threads: int = 1) -> Media:
+        try:
+            # the prefix keeps FFmpeg from taking a colon for the end of a protocol
+            return Media(f"file:{self._path}", options={}, timeout=None, threads=threads)
+        except av.FFmpegError as error:
+            reason = "it is cut short" if read_structure(self._path).cut else error.strerror
+        except ValueError as error:
+            reason = str(error)
+        raise ValueError(f"{self._path} can't be opened as a video: {reason}")
+
+    def _measured(self, media: Media, fps: float | None, stop: Callable[[], bool]) -> Timeline:
+        timeline = measure(media, read_structure(self._path), fps, stop)
+        if not len(timeline.ticks):
+            raise ValueError(f"{self._path} is a video without frames")
+        if timeline.leading:
+            self._timeline, self._stop = timeline, stop
+            first = next(self._located(self._open()), None)
+            # frames before it need some that were cut off when the file was made
+            timeline = timeline.without_first(min(timeline.leading, first[0] if first else 0))
+        return timeline
+
+    def _make_remarks(self, unused: float | None, unknown_rate: bool) -> None:
+        timeline = self._timeline
+        if timeline.missing:
+            self.remarks.append(f"{self.name} is cut short: {timeline.missing} frames at its end are missing")
+        elif timeline.cut:
+            self.remarks.append(f"{self.name} is cut short: how many frames are missing isn't known")
+        if unknown_rate:
+            self.remarks.append(f"{self.name} has no frame rate: {DEFAULT_FPS:g} frames per second are assumed")
+        if unused:
+            self.remarks.append(
+                f"{self.name} has times of its own: the rate of {unused:g} frames per second is not used"
+            )
 
     def __iter__(self) -> Iterator[Frame]:
         if self._used:
             raise RuntimeError(f"{self.name} was read or closed before; open it again")
         self._used = True
-        return self._read()
+        return itertools.chain([] if self._next is None else [self._next], self._frames)
 
     def _read(self) -> Iterator[Frame]:
-        # a model may have been built since a camera was opened
-        self._origin = self._last_clock = self._clock()
-        declared = self._declared or 0
-        index, grabbed, failures = 0, True, 0
-        while True:
-            if not grabbed and self._last_clock >= self._final:
-                # some packets hold no picture of their own, so fewer frames than packets are no loss
-                return
-            failures = 0 if grabbed else failures + 1
-            # a failed grab is a corrupt frame or the end; only the number of frames declared can tell which
-            if not grabbed and (index >= declared or failures > _END_AFTER_FAILURES):
+        first, end = np.searchsorted(self._times, (self._start, self._end)).tolist()
+        held = min(end, len(self._times) - self._timeline.missing)
+        for threads in (1,) if self._timeline.damaged else (_THREADS, 1):
+            for index, frame, damaged in self._decoded_from(first, threads):
+                if index >= end:
+                    break
+                if index < first:
+                    continue
+                # what lies between couldn't be decoded
+                self.skipped += index - first + damaged
+                first = index + 1
+                time = float(self._times[index])
+                if self._wanted(index, time) and not damaged:
+                    yield self._frame(index, self._picture(frame), f"{self._path.stem}:{index:06d}", time)
+            # the last frames may be lost for being decoded beside a damaged one: they are tried one by one
+            if self._stop() or first >= held:
                 break
-            self._time = self._time_of(index, grabbed)
-            if self._time >= self._end:
+        if not self._stop():
+            self.skipped += end - first
+
+    def _decoded_from(self, first: int, threads: int) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        """Index, frame and whether it's damaged; from ``first`` or before."""
+        for back in _SEEK_BEFORE if first and self._can_seek else ():
+            media = self._open(threads)
+            try:
+                media.seek(int(self._timeline.ticks[first] - back / self._timeline.time_base))
+            except av.FFmpegError:
+                media.close()
+                continue
+            located = self._located(media)
+            head = next(located, None)
+            if head and head[0] <= first:
+                yield head
+                yield from located
                 return
-            if not grabbed:
-                self.skipped += 1
-            elif self._wanted(index, self._time):
-                decoded, image = self._capture.retrieve()
-                if decoded and image is not None:
-                    yield Frame(index, image, f"{self._stem}:{index:06d}", self._time)
-                else:
-                    self.skipped += 1
-            index += 1
-            grabbed = self._capture.grab()
-        missing = range(index, declared)
-        self.skipped += sum(self._time + (n - index + 1) / self.fps < self._end for n in missing)
+            located.close()
+        yield from self._located(self._open(threads))
 
-    def _clock(self) -> float:
-        if self._live:
-            return time.monotonic()
-        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-
-    def _time_of(self, index: int, grabbed: bool) -> float:
-        """Seconds of the frame just fetched; guessed by the frame rate where it failed or carries no time."""
-        clock = self._clock() if grabbed else self._last_clock
-        if clock == self._last_clock and index > 0:
-            return self._time + 1 / self.fps
-        self._last_clock = clock
-        return clock - self._origin
+    def _located(self, media: Media) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        """Index, frame and whether it's damaged; the video is closed in the end."""
+        self._picture = PictureMaker(media.stream)
+        ticks, index = self._timeline.ticks, -1
+        try:
+            for frame in media.frames():
+                if self._stop():
+                    return
+                if frame is None:
+                    continue
+                place = index + 1
+                if not media.numbered and frame.pts is not None:
+                    place = max(place, int(np.searchsorted(ticks, frame.pts)))
+                index = place
+                if index < len(ticks):
+                    yield index, frame, media.is_damaged(frame)
+        finally:
+            media.close()
 
     def close(self) -> None:
         self._used = True
-        self._capture.release()
-
-
-def _is_counted(path: Path) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(8)
-    return head[:4] == _COUNTED_AVI or head[4:] in _COUNTED_MP4
-
-
-def _measure(path: Path) -> tuple[int, float, float]:
-    """Number of packets of a video, and the first and last of their times in seconds; nothing is decoded."""
-    packets = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    count, first, last = 0, math.inf, -math.inf
-    while packets.grab():
-        moment = packets.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        # packets come in the order of decoding
-        count, first, last = count + 1, min(first, moment), max(last, moment)
-    packets.release()
-    return count, first, last
-
-
-def _open_camera(number: int) -> cv2.VideoCapture:
-    level = cv2.utils.logging.getLogLevel()
-    # the ways of reaching a camera that don't work here are no news; whether one did is asked afterwards
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        return cv2.VideoCapture(number)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+        self._frames.close()

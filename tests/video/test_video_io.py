@@ -1,5 +1,6 @@
 """Readers: every source, what is chosen from it, and what is wrong with it."""
 
+import itertools
 import os
 import time
 
@@ -12,7 +13,7 @@ from helpers.made_videos import make_folder, make_frame, make_video, number_of
 from helpers.messages import raises
 
 from effowt_d2.video import open_frames
-from effowt_d2.video.video_reader import VideoReader
+from effowt_d2.video.camera_reader import CameraReader
 
 
 def numbers(source, **choice) -> list[int]:
@@ -103,7 +104,7 @@ def test_packets_without_a_picture_are_no_loss(tmp_path):
     path = hide_frame(make_video(tmp_path / "v.webm", 12, codec="VP80"), 5)
     with open_frames(path) as frames:
         assert len(list(frames)) == 11
-        assert frames.skipped == 0 and frames.fps == 10
+        assert frames.skipped == 0 and frames.hidden == 1 and frames.fps == 10
 
 
 @pytest.mark.parametrize("ending, codec", [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "mp4v")])
@@ -205,7 +206,7 @@ def test_corrupt_frames_in_a_video_are_skipped_and_counted(tmp_path):
         data[starts[number] : starts[number] + 300] = bytes(300)
     path.write_bytes(data)
     left = [0, 1, 2, 3, 5, 6, 8, 9, 10, 11]
-    cases = ((dict(), left, 2), (dict(end=0.6), left[:5], 1), (dict(start=0.5), left[4:], 2))
+    cases = ((dict(), left, 2), (dict(end=0.6), left[:5], 1), (dict(start=0.5), left[4:], 1))
     for choice, expected, skipped in cases:
         with open_frames(path, **choice) as frames:
             assert [(frame.index, number_of(frame.image)) for frame in frames] == [(n, n) for n in expected]
@@ -214,7 +215,7 @@ def test_corrupt_frames_in_a_video_are_skipped_and_counted(tmp_path):
 
 def test_a_video_cut_short_gives_what_is_there(tmp_path):
     path = make_video(tmp_path / "v.avi", 12, size=(320, 240))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     with open_frames(path) as frames:
         read = [number_of(frame.image) for frame in frames]
         assert frames.skipped == 12 - len(read)
@@ -222,13 +223,13 @@ def test_a_video_cut_short_gives_what_is_there(tmp_path):
     assert read == list(range(len(read)))
 
 
-def test_a_matroska_video_cut_short_counts_what_is_there(tmp_path):
+def test_a_matroska_video_cut_short_counts_what_is_missing(tmp_path):
     path = make_video(tmp_path / "v.mkv", 12, size=(320, 240), codec="MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     read = numbers(path)
     assert read == list(range(len(read))) and 2 <= len(read) < 12
     with open_frames(path) as frames:
-        assert frames.length - len(list(frames)) == frames.skipped <= 1
+        assert 12 - len(list(frames)) == frames.skipped and frames.length == 12
 
 
 def test_a_corrupt_frame_in_matroska_is_skipped_and_counted(tmp_path):
@@ -310,19 +311,12 @@ def test_numbers_in_names_sort_as_numbers(tmp_path):
         assert [frame.name for frame in frames] == ["1", "a3", "b", "b2", "b10"]
 
 
-class _Live(VideoReader):
-    """A file read by the clock of a camera."""
-
-    def __init__(self, path) -> None:
-        super().__init__(path, stride=1, start=0.0, end=0.3)
-        self._live = True
-
-
 def test_the_clock_of_a_camera_starts_with_the_reading(tmp_path):
-    with _Live(make_video(tmp_path / "v.avi", 3)) as frames:
+    # OpenCV opens files and cameras alike
+    with CameraReader(str(make_video(tmp_path / "v.avi", 3)), stride=1, start=0.0, end=0.3) as frames:
         # a model is built
         time.sleep(0.4)
-        times = [frame.time for frame in frames]
+        times = [frame.time for frame in itertools.islice(frames, 3)]
     assert len(times) == 3 and 0 <= times[0] < 0.1
 
 

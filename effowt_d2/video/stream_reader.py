@@ -1,0 +1,106 @@
+"""Frames of a video that comes over a network or through a pipe."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+
+from .address import connection_error, open_address, shown_address
+from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
+from .media import Media
+from .picture import PictureMaker
+from .read_ahead import in_background, read_ahead
+
+__all__ = ["StreamReader"]
+
+
+class StreamReader(FrameReader):
+    """An address (http, rtsp, ...) or standard input.
+
+    It is read in a thread. Nothing is read in advance, so lost frames are those that fail to decode; after a jump to
+    ``start`` the index of a frame is its time by the frame rate. It can be iterated once.
+
+    Args:
+        address: the address, or "-".
+        timeout: seconds to wait for an answer or for data.
+        fps: frames per second of a raw stream; None: what the stream says, or 30.
+        stop: see :class:`FrameReader`.
+        **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
+
+    Raises:
+        OSError: no answer, or the connection breaks off; while iterating too, what came before has been given then.
+        ValueError: not a video, no frames, or a bad choice.
+        InterruptedError: ``stop`` returned True while it was opened.
+    """
+
+    def __init__(
+        self, address: str, *, timeout: float, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any
+    ) -> None:
+        name = shown_address(address)
+        self._timeout = timeout
+        self._media = in_background(lambda: open_address(address, timeout), stop, f"{name} was opened")
+        rate = fps if fps and self._media.raw else float(self._media.rate or DEFAULT_FPS)
+        # microseconds as the header says
+        duration = self._media.container.duration
+        times = np.arange(max(1, round(duration / 1e6 * rate))) / rate if duration else None
+        super().__init__(name=name, fps=rate, times=times, stop=stop, **choice)
+        self._stem = PurePosixPath(urlsplit(address).path).stem or name
+        self._used = False
+        self._frames = read_ahead(self._read, stop)
+        self._next = next(self._frames, None)
+        if self._next is None:
+            if stop():
+                raise InterruptedError(f"stopped while {name} was opened")
+            raise ValueError(f"{name}: none of its frames can be decoded")
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._used:
+            raise RuntimeError(f"{self.name} was read or closed before; open it again")
+        self._used = True
+        return itertools.chain([] if self._next is None else [self._next], self._frames)
+
+    def _read(self) -> Iterator[Frame]:
+        media, picture = self._media, PictureMaker(self._media.stream)
+        try:
+            for index, time, frame in self._timed(media):
+                if time >= self._end:
+                    return
+                if frame is None or media.is_damaged(frame):
+                    self.skipped += time >= self._start
+                elif self._wanted(index, time):
+                    yield self._frame(index, picture(frame), f"{self._stem}:{index:06d}", time)
+        except av.FFmpegError as error:
+            raise connection_error(error, self.name, self._timeout) from error
+        finally:
+            media.close()
+
+    def _timed(self, media: Media) -> Iterator[tuple[int, float, av.VideoFrame | None]]:
+        """Index, seconds and frame; the time of a lost frame is a guess."""
+        origin, jumped = self._jump(media)
+        index, time = -1, -1 / self.fps
+        for frame in media.frames():
+            time += 1 / self.fps
+            if frame is not None and frame.pts is not None and not media.numbered:
+                origin = frame.pts if origin is None else origin
+                time = float((frame.pts - origin) * media.stream.time_base)
+            index = round(time * self.fps) if jumped and index < 0 else index + 1
+            yield index, time, frame
+
+    def _jump(self, media: Media) -> tuple[int | None, bool]:
+        """Seek to the start of the range where that can be done: the time of the first frame, and whether it was."""
+        if self._start <= 0 or media.container.duration is None or media.numbered:
+            return None, False
+        origin = media.stream.start_time or 0
+        try:
+            media.seek(origin + int(self._start / media.stream.time_base))
+        except av.FFmpegError:
+            return None, False
+        return origin, True
+
+    def close(self) -> None:
+        self._used = True
+        self._frames.close()

@@ -1,0 +1,153 @@
+"""When every frame of a video file is shown, from its packets alone: nothing is decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from .frame_reader import DEFAULT_FPS
+from .media import Media, shows_a_frame
+from .structure import Structure
+
+__all__ = ["Timeline", "measure"]
+
+# a header may claim any length
+_MOST_MADE_UP = 1_000_000
+
+# this fraction of a video's length makes it one of a constant rate
+_REGULAR = 0.8
+
+# formats whose header says when the last frame ends, not how long they last
+_LENGTH_FROM_ZERO = {"flv", "matroska,webm"}
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The frames that a file should give.
+
+    Attributes:
+        ticks: (N,) int64 times of the frames, increasing, in units of ``time_base``.
+        time_base: seconds of a tick.
+        fps: frames per second, their mean where they vary.
+        leading: how many of the first frames may lack the frames they are predicted from.
+        hidden: frames that the file holds and doesn't show.
+        missing: how many of the last frames are beyond the end of a file that was cut short.
+        cut: whether the file was cut short; how many frames are missing can't always be known.
+        damaged: whether a part of it is damaged or missing, as far as its packets show.
+    """
+
+    ticks: np.ndarray
+    time_base: Fraction
+    fps: float
+    leading: int = 0
+    hidden: int = 0
+    missing: int = 0
+    cut: bool = False
+    damaged: bool = False
+
+    @property
+    def times(self) -> np.ndarray:
+        """(N,) seconds from the first frame."""
+        return (self.ticks - self.ticks[:1]) * float(self.time_base)
+
+    def without_first(self, count: int) -> "Timeline":
+        """The same without its first frames, which are hidden then."""
+        return replace(self, ticks=self.ticks[count:], leading=0, hidden=self.hidden + count)
+
+
+def measure(media: Media, structure: Structure, fps: float | None, stop: Callable[[], bool]) -> Timeline:
+    """Read through a video that was just opened; it is at its end afterwards.
+
+    Args:
+        media: the video.
+        structure: of its file.
+        fps: frames per second of a raw stream; None: what the stream says, or 30.
+        stop: asked between packets.
+
+    Raises:
+        InterruptedError: ``stop`` returned True.
+    """
+    ticks, keys, hidden, corrupt, span = [], [], 0, False, 0
+    damaged = structure.damaged
+    for packet in media.packets():
+        if stop():
+            raise InterruptedError(f"stopped while {media.container.name} was read through")
+        damaged, corrupt = damaged or corrupt, packet.is_corrupt
+        if not shows_a_frame(packet):
+            hidden += 1
+            continue
+        tick = packet.pts if packet.pts is not None else packet.dts
+        ticks.append(len(ticks) if media.numbered or tick is None else tick)
+        keys.append(packet.is_keyframe)
+        span = packet.duration or 0
+    found = np.array(ticks, np.int64)
+    leading = _leading(found, np.array(keys, bool))
+    if media.numbered:
+        rate = fps if media.raw and fps else float(media.rate or DEFAULT_FPS)
+        found, time_base, span = np.arange(max(len(found), _indexed(media))), 1 / Fraction(rate), 1
+    else:
+        rate, time_base = media.rate, media.stream.time_base
+        found = _repaired(np.sort(found), media, damaged)
+    fps = _mean_rate(found * float(time_base), span * float(time_base), rate)
+    cut = structure.cut or corrupt
+    line = Timeline(found, time_base, fps, leading, hidden, cut=cut, damaged=cut or damaged or len(found) > len(ticks))
+    return _with_missing(line, media) if line.cut and len(found) else line
+
+
+def _leading(ticks: np.ndarray, keys: np.ndarray) -> int:
+    """Frames shown before the first key frame, or coming before it; in order of decoding."""
+    if not keys.any():
+        return 0
+    first = keys.argmax()
+    return max(first, np.count_nonzero(ticks < ticks[first]))
+
+
+def _indexed(media: Media) -> int:
+    """Frames in the index of an AVI, which are all it holds; 0 without one."""
+    entries = media.stream.index_entries if media.format == "avi" else []
+    return sum(entry.size > 0 for entry in entries)
+
+
+def _repaired(ticks: np.ndarray, media: Media, damaged: bool) -> np.ndarray:
+    """The times with those of frames that damage inside the container has swallowed."""
+    if media.format == "avi" and _indexed(media) > len(ticks):
+        indexed = [entry.timestamp for entry in media.stream.index_entries if entry.size > 0]
+        return np.union1d(ticks, np.array(indexed, np.int64))
+    gaps = np.diff(ticks)
+    if not damaged or len(gaps) < 2:
+        return ticks
+    step = np.median(gaps)
+    # only a constant rate tells how many frames belong into a gap
+    if step <= 0 or np.mean(gaps < 1.5 * step) < _REGULAR:
+        return ticks
+    lost = np.rint(gaps / step).astype(int) - 1
+    made_up = [ticks[n] + step * np.arange(1, lost[n] + 1) for n in np.flatnonzero(lost > 0) if lost[n] < _MOST_MADE_UP]
+    return np.sort(np.concatenate([ticks, *made_up]).astype(np.int64))
+
+
+def _mean_rate(times: np.ndarray, span: float, nominal: Fraction | float | None) -> float:
+    """Frames per second of increasing times in seconds; the last frame lasts ``span``."""
+    count, lasts = len(times), times[-1] - times[0] if len(times) else 0.0
+    nominal = float(nominal or 0)
+    gaps = np.diff(times)
+    # times are rounded: the nominal rate is better if it fits, whatever few frames lack
+    regular = gaps[np.abs(gaps * nominal - 1) < 0.5].sum() >= _REGULAR * lasts
+    if nominal and (regular or abs((lasts + span) * nominal - count) <= 0.5):
+        return nominal
+    if count > 1 and lasts > 0:
+        return (count - 1) / lasts
+    return nominal or DEFAULT_FPS
+
+
+def _with_missing(line: Timeline, media: Media) -> Timeline:
+    """The same with the frames behind the cut, as many as the header promises."""
+    step = max(1, round(1 / (Fraction(line.fps) * line.time_base)))
+    missing = media.stream.frames - len(line.ticks) - line.hidden
+    if not media.stream.frames and media.container.duration and not media.numbered:
+        begin = 0 if media.format in _LENGTH_FROM_ZERO else line.ticks[0]
+        promised = begin + round(Fraction(media.container.duration, 1_000_000) / line.time_base)
+        missing = round((promised - line.ticks[-1]) / step) - 1
+    missing = min(max(0, missing), _MOST_MADE_UP)
+    more = line.ticks[-1] + step * np.arange(1, missing + 1)
+    return replace(line, ticks=np.concatenate([line.ticks, more]), missing=missing)

@@ -1,0 +1,81 @@
+"""Videos of every container and codec that PyAV can write; the brightness of a frame tells its number."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from .made_videos import make_frame
+
+# encoders that write remarks of their own to the terminal unless asked not to
+_OPTIONS = {
+    "libx264": {"preset": "ultrafast", "tune": "zerolatency"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
+    "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
+    "libvpx": {"deadline": "realtime"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
+}
+
+
+def encode(
+    path: Path,
+    count: int = 12,
+    *,
+    codec: str = "libx264",
+    fps: float = 10,
+    times: Sequence[float] | None = None,
+    size: tuple[int, int] = (64, 48),
+    format: str | None = None,
+    pix_fmt: str = "yuv420p",
+    gop: int = 4,
+    b_frames: bool = False,
+    pixel_shape: Fraction | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a video.
+
+    Args:
+        count: frames; ``times`` has as many.
+        times: seconds of the frames; None: ``1 / fps`` apart.
+        format: container; None: by the file extension.
+        gop: frames from one key frame to the next.
+        b_frames: whether frames are stored in another order than they are shown.
+        pixel_shape: width of a pixel by its height.
+        options: for the container.
+    """
+    rate = Fraction(fps).limit_denominator(1001)
+    settings = dict(_OPTIONS.get(codec, {}))
+    if b_frames:
+        settings.pop("tune", None)
+        settings.update(preset="fast", bf="2")
+    with av.open(str(path), "w", format=format, container_options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=settings)
+        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        stream.gop_size = gop
+        if pixel_shape:
+            stream.sample_aspect_ratio = pixel_shape
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(make_frame(number, size), format="bgr24")
+            if times is None:
+                frame.pts, frame.time_base = number, 1 / rate
+            else:
+                frame.pts, frame.time_base = round(1000 * times[number]), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def join(path: Path, parts: Sequence[Path]) -> Path:
+    """Files one behind the other, as ``cat`` does it."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def cut(path: Path, fraction: float) -> Path:
+    """The file without its end."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * fraction)])
+    return path
