@@ -52,7 +52,9 @@ def open_address(address: str, timeout: float) -> Media:
         except (av.FFmpegError, ValueError) as error:
             hint = "an mp4 whose index is at its end can't be read from a pipe: give the file"
             raise ValueError(f"{name} gives no video: {error.args[-1]} ({hint})") from error
-    for tried in range(1, _TRIES + 1):
+    tried = 0
+    while True:
+        tried += 1
         begin = time.monotonic()
         try:
             return Media(address, options=_options(address), timeout=timeout)

@@ -59,8 +59,8 @@ class CameraReader(FrameReader):
             if moment >= self._end:
                 return
             wanted = grabbed and self._wanted(index, moment)
-            decoded, image = self._capture.retrieve() if wanted else (False, None)
-            if decoded:
+            image = self._capture.retrieve()[1] if wanted else None
+            if image is not None:
                 yield self._frame(index, image, f"{self.name}:{index:06d}", moment)
             elif wanted or not grabbed:
                 self.skipped += 1

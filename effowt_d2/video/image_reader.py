@@ -29,11 +29,11 @@ class ImageReader(FrameReader):
         self._paths, self._step = paths, 1 / (fps or DEFAULT_FPS)
         self._counts = [count_images(path) for path in paths]
         total = sum(self._counts)
-        durations = [image.seconds for image in images_of_file(paths[0])] if len(paths) == 1 and total > 1 else [None]
-        if None in durations:
+        durations = [image.seconds or 0 for image in images_of_file(paths[0])] if len(paths) == 1 and total > 1 else [0]
+        if 0 in durations:
             super().__init__(name=name, fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
             return
-        ends = np.cumsum(durations)
+        ends = np.cumsum(np.array(durations))
         super().__init__(name=name, fps=len(ends) / ends[-1], times=ends - durations, **choice)
         if fps:
             self.remarks.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")

@@ -28,10 +28,9 @@ def is_whole_jpeg(data: bytes) -> bool:
     if data[place : place + 2] == _END:
         return True
     # a decoder that lacks data makes something up from what is there, so other data gives another picture
-    rows = [
-        cv2.imdecode(np.frombuffer(data + tail + _END, np.uint8), cv2.IMREAD_COLOR) for tail in (b"", b"\x5a" * 4096)
-    ]
-    return rows[0] is not None and np.array_equal(*rows)
+    first, second = (np.frombuffer(data + tail + _END, np.uint8) for tail in (b"", b"\x5a" * 4096))
+    picture, same = (cv2.imdecode(encoded, cv2.IMREAD_COLOR) for encoded in (first, second))
+    return picture is not None and same is not None and bool((picture == same).all())
 
 
 def _behind_the_scans(data: bytes) -> int | None:

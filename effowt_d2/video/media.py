@@ -1,6 +1,6 @@
 """A video opened by FFmpeg (through PyAV): its packets at continuous times, and what they decode to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -18,7 +18,8 @@ _TEXT_FORMATS = {"adf", "bin", "idf", "tty", "xbin"}
 # seconds between two frames beyond which the clock of a broadcast was set anew
 _JUMP = 10
 
-_Flags = av.format.Flags
+# flags of a format: packets carry no times, or the times may jump
+_NO_TIMES, _JUMPS = 0x80, 0x200
 
 
 class Media:
@@ -35,6 +36,7 @@ class Media:
         stream: the stream.
         raw: whether it's the stream of a codec without a container.
         rate: frames per second as the file says, None where it says nothing.
+        time_base: seconds of the unit that the stream counts times in.
         numbered: whether the frames have no usable times but their number: raw streams, and AVI with frames out of order.
 
     Raises:
@@ -52,13 +54,14 @@ class Media:
             raise
         codec, self.format = self.stream.codec_context, self.container.format.name
         codec.thread_type, codec.thread_count = "AUTO", threads
-        self.raw = bool(self.container.format.flags & _Flags.no_timestamps.value)
+        flags = self.container.format.flags
+        self.raw = bool(flags & _NO_TIMES)
         # the rate of a raw stream would be FFmpeg's own default if the codec doesn't know it
         self.rate = codec.framerate if self.raw else (self.stream.average_rate or self.stream.guessed_rate)
         self.numbered = self.raw or (self.format == "avi" and bool(codec.has_b_frames))
         self._corrupt: set[int | None] = set()
-        discontinuous = bool(self.container.format.flags & _Flags.ts_discont.value)
-        self._clock = _Clock(self.stream.time_base, self.rate, discontinuous)
+        self.time_base = self.stream.time_base or Fraction(1, av.time_base)
+        self._clock = _Clock(self.time_base, self.rate, bool(flags & _JUMPS))
 
     @property
     def restarts(self) -> int:
@@ -103,7 +106,7 @@ class Media:
         if broken:
             raise broken
 
-    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame | None]:
+    def _decode(self, packet: av.Packet | None) -> Sequence[av.VideoFrame | None]:
         try:
             return self.stream.codec_context.decode(packet)
         except EOFError:
@@ -126,7 +129,8 @@ class _Clock:
     def __init__(self, time_base: Fraction, rate: Fraction | None, discontinuous: bool) -> None:
         self._step = max(1, round(1 / (time_base * (rate or Fraction(DEFAULT_FPS)))))
         self._jump = round(_JUMP / time_base) if discontinuous else None
-        self._offset, self.restarts, self._last = 0, 0, None
+        self._offset, self.restarts = 0, 0
+        self._last: int | None = None
 
     def forget(self) -> None:
         self._last = None
@@ -134,18 +138,18 @@ class _Clock:
     def place(self, packet: av.Packet) -> None:
         if packet.dts is not None:
             moment = packet.dts + self._offset
-            if self._last is not None and self._set_anew(moment):
+            if self._last is not None and self._set_anew(moment, self._last):
                 self.restarts += 1
                 self._offset += self._last + self._step - moment
             self._last = packet.dts = packet.dts + self._offset
         if packet.pts is not None:
             packet.pts += self._offset
 
-    def _set_anew(self, moment: int) -> bool:
+    def _set_anew(self, moment: int, last: int) -> bool:
         # broken muxers step back a little, a new beginning is far back
-        if moment < self._last - 2 * self._step:
+        if moment < last - 2 * self._step:
             return True
-        return self._jump is not None and moment > self._last + self._jump
+        return self._jump is not None and moment > last + self._jump
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:

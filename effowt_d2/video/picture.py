@@ -4,7 +4,6 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
 from .orientation import UPRIGHT, Turn, turn_of_matrix, turned
@@ -26,7 +25,7 @@ class PictureMaker:
     def __init__(self, stream: av.VideoStream) -> None:
         self._stream, self._reformatter = stream, VideoReformatter()
         self._codec_shape = stream.codec_context.sample_aspect_ratio
-        self._turned_for: tuple | None = None
+        self._turned_for: tuple[int, int, int] | None = None
         self._turn = UPRIGHT
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
@@ -38,8 +37,11 @@ class PictureMaker:
         # the side data and its frame refer to each other: asked for at every frame, they would pile up
         key = (frame.rotation, frame.width, frame.height)
         if key != self._turned_for:
-            matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-            self._turned_for, self._turn = key, UPRIGHT if matrix is None else turn_of_matrix(bytes(matrix))
+            found = "DISPLAYMATRIX" in frame.side_data
+            # the stubs know one kind of side data
+            matrix = bytes(frame.side_data["DISPLAYMATRIX"]) if found else b""  # type: ignore[typeddict-item]
+            self._turn = turn_of_matrix(matrix) if found else UPRIGHT
+            self._turned_for = key
         return self._turn
 
     def _pixel_shape(self) -> Fraction | None:

@@ -6,7 +6,7 @@ is noted at once. A thread that is still waiting then is left behind; it doesn't
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 __all__ = ["in_background", "read_ahead"]
@@ -27,7 +27,7 @@ def in_background(work: Callable[[], T], stop: Callable[[], bool], what: str) ->
     raise InterruptedError(f"stopped while {what}")
 
 
-def read_ahead(make: Callable[[], Iterator[T]], stop: Callable[[], bool], size: int = 4) -> Iterator[T]:
+def read_ahead(make: Callable[[], Iterator[T]], stop: Callable[[], bool], size: int = 4) -> Generator[T, None, None]:
     """The items of an iterator that is made and run in a thread, up to ``size`` of them in advance.
 
     The items end once ``stop`` returns True.
@@ -51,7 +51,7 @@ def read_ahead(make: Callable[[], Iterator[T]], stop: Callable[[], bool], size: 
 
 
 def _fill(make: Callable[[], Iterator], items: queue.Queue, left: threading.Event) -> None:
-    def put(kind: str, value=None) -> bool:
+    def put(kind: str, value: object = None) -> bool:
         while not left.is_set():
             try:
                 items.put((kind, value), timeout=_STEP)

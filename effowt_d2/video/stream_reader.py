@@ -86,7 +86,7 @@ class StreamReader(FrameReader):
             time += 1 / self.fps
             if frame is not None and frame.pts is not None and not media.numbered:
                 origin = frame.pts if origin is None else origin
-                time = float((frame.pts - origin) * media.stream.time_base)
+                time = float((frame.pts - origin) * media.time_base)
             index = round(time * self.fps) if jumped and index < 0 else index + 1
             yield index, time, frame
 
@@ -96,7 +96,7 @@ class StreamReader(FrameReader):
             return None, False
         origin = media.stream.start_time or 0
         try:
-            media.seek(origin + int(self._start / media.stream.time_base))
+            media.seek(origin + int(self._start / media.time_base))
         except av.FFmpegError:
             return None, False
         return origin, True

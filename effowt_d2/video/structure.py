@@ -31,8 +31,8 @@ def read_structure(path: Path) -> Structure:
     return Structure()
 
 
-def _number(data: mmap.mmap, place: int, size: int, order: str = "big") -> int:
-    return int.from_bytes(data[place : place + size], order)
+def _number(data: mmap.mmap, place: int, size: int) -> int:
+    return int.from_bytes(data[place : place + size], "big")
 
 
 def _read_boxes(data: mmap.mmap) -> Structure:
@@ -52,8 +52,7 @@ def _read_riff(data: mmap.mmap) -> Structure:
     """AVI: one RIFF chunk, or several of 1 GB."""
     place = 0
     while data[place : place + 4] == b"RIFF":
-        size = _number(data, place + 4, 4, "little")
-        place += 8 + size
+        place += 8 + int.from_bytes(data[place + 4 : place + 8], "little")
     return Structure(cut=place > len(data))
 
 
@@ -92,7 +91,7 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 def _read_asf(data: mmap.mmap) -> Structure:
     """WMV: the file properties hold the size of the file."""
     place = data.find(_ASF_FILE, 0, 1 << 16)
-    return Structure(cut=place >= 0 and _number(data, place + 40, 8, "little") > len(data))
+    return Structure(cut=place >= 0 and int.from_bytes(data[place + 40 : place + 48], "little") > len(data))
 
 
 _MXF = bytes.fromhex("060e2b34020501010d0102010102")

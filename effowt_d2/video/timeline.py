@@ -1,7 +1,7 @@
 """When every frame of a video file is shown, from its packets alone: nothing is decoded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -56,6 +56,18 @@ class Timeline:
         return replace(self, ticks=self.ticks[count:], leading=0, hidden=self.hidden + count)
 
 
+@dataclass
+class _Scan:
+    """What the packets of a video say, in order of decoding; the last one is ``span`` ticks long."""
+
+    ticks: list[int] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+    span: int = 0
+    hidden: int = 0
+    damaged: bool = False
+    ends_damaged: bool = False
+
+
 def measure(media: Media, structure: Structure, fps: float | None, stop: Callable[[], bool]) -> Timeline:
     """Read through a video that was just opened; it is at its end afterwards.
 
@@ -68,45 +80,55 @@ def measure(media: Media, structure: Structure, fps: float | None, stop: Callabl
     Raises:
         InterruptedError: ``stop`` returned True.
     """
-    ticks, keys, hidden, corrupt, span = [], [], 0, False, 0
-    damaged = structure.damaged
-    for packet in media.packets():
-        if stop():
-            raise InterruptedError(f"stopped while {media.container.name} was read through")
-        damaged, corrupt = damaged or corrupt, packet.is_corrupt
-        if not shows_a_frame(packet):
-            hidden += 1
-            continue
-        tick = packet.pts if packet.pts is not None else packet.dts
-        ticks.append(len(ticks) if media.numbered or tick is None else tick)
-        keys.append(packet.is_keyframe)
-        span = packet.duration or 0
-    found = np.array(ticks, np.int64)
-    leading = _leading(found, np.array(keys, bool))
+    scan = _scan(media, stop)
+    damaged = scan.damaged or structure.damaged
+    rate, time_base, span = media.rate, media.time_base, scan.span
     if media.numbered:
-        rate = fps if media.raw and fps else float(media.rate or DEFAULT_FPS)
-        found, time_base, span = np.arange(max(len(found), _indexed(media))), 1 / Fraction(rate), 1
+        rate = Fraction(fps) if fps and media.raw else rate or Fraction(DEFAULT_FPS)
+        time_base, span = 1 / rate, 1
+        found = np.arange(max(len(scan.ticks), _indexed(media)))
     else:
-        rate, time_base = media.rate, media.stream.time_base
-        found = _repaired(np.sort(found), media, damaged)
-    fps = _mean_rate(found * float(time_base), span * float(time_base), rate)
-    cut = structure.cut or corrupt
-    line = Timeline(found, time_base, fps, leading, hidden, cut=cut, damaged=cut or damaged or len(found) > len(ticks))
+        found = _repaired(np.sort(np.array(scan.ticks, np.int64)), media, damaged)
+    cut = structure.cut or scan.ends_damaged
+    line = Timeline(
+        ticks=found,
+        time_base=time_base,
+        fps=_mean_rate(found * float(time_base), span * float(time_base), float(rate or 0)),
+        leading=_leading(scan),
+        hidden=scan.hidden,
+        cut=cut,
+        damaged=cut or damaged or len(found) > len(scan.ticks),
+    )
     return _with_missing(line, media) if line.cut and len(found) else line
 
 
-def _leading(ticks: np.ndarray, keys: np.ndarray) -> int:
-    """Frames shown before the first key frame, or coming before it; in order of decoding."""
-    if not keys.any():
+def _scan(media: Media, stop: Callable[[], bool]) -> _Scan:
+    scan = _Scan()
+    for packet in media.packets():
+        if stop():
+            raise InterruptedError(f"stopped while {media.container.name} was read through")
+        scan.damaged, scan.ends_damaged = scan.damaged or scan.ends_damaged, packet.is_corrupt
+        if not shows_a_frame(packet):
+            scan.hidden += 1
+            continue
+        tick = packet.pts if packet.pts is not None else packet.dts
+        scan.ticks.append(len(scan.ticks) if media.numbered or tick is None else tick)
+        scan.keys.append(packet.is_keyframe)
+        scan.span = packet.duration or 0
+    return scan
+
+
+def _leading(scan: _Scan) -> int:
+    """Frames that come before the first key frame, or are shown before it."""
+    if not any(scan.keys):
         return 0
-    first = keys.argmax()
-    return max(first, np.count_nonzero(ticks < ticks[first]))
+    first = scan.keys.index(True)
+    return sum(place < first or tick < scan.ticks[first] for place, tick in enumerate(scan.ticks))
 
 
 def _indexed(media: Media) -> int:
     """Frames in the index of an AVI, which are all it holds; 0 without one."""
-    entries = media.stream.index_entries if media.format == "avi" else []
-    return sum(entry.size > 0 for entry in entries)
+    return sum(entry.size > 0 for entry in media.stream.index_entries) if media.format == "avi" else 0
 
 
 def _repaired(ticks: np.ndarray, media: Media, damaged: bool) -> np.ndarray:
@@ -126,10 +148,9 @@ def _repaired(ticks: np.ndarray, media: Media, damaged: bool) -> np.ndarray:
     return np.sort(np.concatenate([ticks, *made_up]).astype(np.int64))
 
 
-def _mean_rate(times: np.ndarray, span: float, nominal: Fraction | float | None) -> float:
-    """Frames per second of increasing times in seconds; the last frame lasts ``span``."""
-    count, lasts = len(times), times[-1] - times[0] if len(times) else 0.0
-    nominal = float(nominal or 0)
+def _mean_rate(times: np.ndarray, span: float, nominal: float) -> float:
+    """Frames per second of increasing times in seconds; the last frame lasts ``span``, ``nominal`` 0: unknown."""
+    count, lasts = len(times), float(times[-1] - times[0]) if len(times) else 0.0
     gaps = np.diff(times)
     # times are rounded: the nominal rate is better if it fits, whatever few frames lack
     regular = gaps[np.abs(gaps * nominal - 1) < 0.5].sum() >= _REGULAR * lasts

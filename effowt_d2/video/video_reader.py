@@ -1,7 +1,7 @@
 """Frames of a video file."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ class VideoReader(FrameReader):
         InterruptedError: ``stop`` returned True while the file was read through.
     """
 
-    def __init__(self, path: Path, *, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any) -> None:
+    def __init__(
+        self, path: Path, *, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any
+    ) -> None:
         self._path = path
         media = self._open()
         try:
@@ -100,7 +102,7 @@ class VideoReader(FrameReader):
         self._used = True
         return itertools.chain([] if self._next is None else [self._next], self._frames)
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         first, end = np.searchsorted(self._times, (self._start, self._end)).tolist()
         held = min(end, len(self._times) - self._timeline.missing)
         for threads in (1,) if self._timeline.damaged else (_THREADS, 1):
@@ -139,7 +141,7 @@ class VideoReader(FrameReader):
             located.close()
         yield from self._located(self._open(threads))
 
-    def _located(self, media: Media) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    def _located(self, media: Media) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
         """Index, frame and whether it's damaged; the video is closed in the end."""
         self._picture = PictureMaker(media.stream)
         ticks, index = self._timeline.ticks, -1
