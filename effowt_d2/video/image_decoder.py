@@ -114,8 +114,11 @@ def _exif_orientation(image: Image.Image) -> int:
 
 def _decode(data: bytes) -> np.ndarray:
     """The image as the file stores it; ValueError if it's damaged."""
-    if data[:2] == b"\xff\xd8" and not is_whole_jpeg(data):
-        raise ValueError("it is cut short")
+    if data[:2] == b"\xff\xd8":
+        if not is_whole_jpeg(data):
+            raise ValueError("it is cut short")
+        # OpenCV insists on an end marker, even where it needs nothing behind the last scan
+        data += b"\xff\xd9"
     with quiet_opencv():
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
@@ -145,8 +148,8 @@ def _read_by_pillow(image: Image.Image, many: bool) -> Iterator[FileImage]:
         yield found if many else found._replace(seconds=None)
 
 
-def _tiff_pages(path: Path) -> list[tuple[int, int, int]]:
-    """Place of each page among the directories, its pixels and its orientation; without reduced copies and masks."""
+def _tiff_pages(path: Path) -> list[tuple[int, int]]:
+    """Place of each page among the directories, and its pixels; without reduced copies and masks."""
     pages, seen = [], set()
     with open(path, "rb") as file:
         header = file.read(8)
@@ -160,7 +163,7 @@ def _tiff_pages(path: Path) -> list[tuple[int, int, int]]:
             directory.load(file)
             if not directory.get(_TIFF_SUBFILE, 0) & 0b101:
                 pixels = directory.get(_TIFF_WIDTH, 0) * directory.get(_TIFF_HEIGHT, 0)
-                pages.append((place, pixels, directory.get(_ORIENTATION, 1)))
+                pages.append((place, pixels))
             place += 1
     return pages
 
@@ -168,16 +171,17 @@ def _tiff_pages(path: Path) -> list[tuple[int, int, int]]:
 def _read_tiff(path: Path) -> Iterator[FileImage]:
     # a stack may be larger than the memory
     data = np.memmap(path, np.uint8, mode="r")
-    for place, pixels, orientation in _tiff_pages(path):
+    for place, pixels in _tiff_pages(path):
         try:
             if not 0 < pixels <= _MAX_PIXELS:
                 raise ValueError(f"page {place} claims {pixels} pixels")
-            yield FileImage(turned(_decode_page(data, place), EXIF_TURNS.get(orientation, UPRIGHT)))
+            yield FileImage(_decode_page(data, place))
         except _DAMAGE as error:
             yield FileImage(None, reason=_reason(error))
 
 
 def _decode_page(data: np.ndarray, place: int) -> np.ndarray:
+    # OpenCV turns the pages of a TIFF itself
     with quiet_opencv():
         found, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(place, place + 1))
     if not found or not pages:
