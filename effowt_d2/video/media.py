@@ -15,6 +15,9 @@ _END_AFTER_FAILURES = 100
 # formats that show text files as pictures
 _TEXT_FORMATS = {"adf", "bin", "idf", "tty", "xbin"}
 
+# formats whose header says when the last frame ends, not how long they last
+_LENGTH_FROM_ZERO = {"flv", "matroska,webm"}
+
 # seconds between two frames beyond which the clock of a broadcast was set anew
 _JUMP = 10
 
@@ -67,6 +70,14 @@ class Media:
     def restarts(self) -> int:
         """How often the clock of the stream was set anew so far."""
         return self._clock.restarts
+
+    @property
+    def promised(self) -> float | None:
+        """Seconds from the first frame to the end, as the header says; None where it says nothing."""
+        if self.container.duration is None:
+            return None
+        begin = float((self.stream.start_time or 0) * self.time_base) if self.format in _LENGTH_FROM_ZERO else 0.0
+        return max(0.0, self.container.duration / av.time_base - begin)
 
     def packets(self) -> Iterator[av.Packet]:
         """The packets of the video, at continuous times."""

@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 
-from .address import connection_error, open_address, shown_address
+from .address import STANDARD_INPUT, connection_error, open_address, shown_address
 from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
-from .media import Media
 from .picture import PictureMaker
 from .read_ahead import in_background, read_ahead
 
@@ -41,12 +40,11 @@ class StreamReader(FrameReader):
         self, address: str, *, timeout: float, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any
     ) -> None:
         name = shown_address(address)
-        self._timeout = timeout
+        self._address, self._timeout = address, timeout
         self._media = in_background(lambda: open_address(address, timeout), stop, f"{name} was opened")
         rate = fps if fps and self._media.raw else float(self._media.rate or DEFAULT_FPS)
-        # microseconds as the header says
-        duration = self._media.container.duration
-        times = np.arange(max(1, round(duration / 1e6 * rate))) / rate if duration else None
+        promised = self._media.promised
+        times = np.arange(max(1, round(promised * rate))) / rate if promised else None
         super().__init__(name=name, fps=rate, times=times, stop=stop, **choice)
         self._stem = PurePosixPath(urlsplit(address).path).stem or name
         self._used = False
@@ -64,42 +62,55 @@ class StreamReader(FrameReader):
         return itertools.chain([] if self._next is None else [self._next], self._frames)
 
     def _read(self) -> Iterator[Frame]:
-        media, picture = self._media, PictureMaker(self._media.stream)
         try:
-            for index, time, frame in self._timed(media):
+            origin, frames = self._from_start()
+            picture = PictureMaker(self._media.stream)
+            for index, time, frame in self._timed(frames, origin):
                 if time >= self._end:
                     return
-                if frame is None or media.is_damaged(frame):
+                if frame is None or self._media.is_damaged(frame):
                     self.skipped += time >= self._start
                 elif self._wanted(index, time):
                     yield self._frame(index, picture(frame), f"{self._stem}:{index:06d}", time)
         except av.FFmpegError as error:
             raise connection_error(error, self.name, self._timeout) from error
         finally:
-            media.close()
+            self._media.close()
 
-    def _timed(self, media: Media) -> Iterator[tuple[int, float, av.VideoFrame | None]]:
+    def _timed(
+        self, frames: Iterator[av.VideoFrame | None], origin: int | None
+    ) -> Iterator[tuple[int, float, av.VideoFrame | None]]:
         """Index, seconds and frame; the time of a lost frame is a guess."""
-        origin, jumped = self._jump(media)
-        index, time = -1, -1 / self.fps
-        for frame in media.frames():
+        jumped, index, time = origin is not None, -1, -1 / self.fps
+        for frame in frames:
             time += 1 / self.fps
-            if frame is not None and frame.pts is not None and not media.numbered:
+            if frame is not None and frame.pts is not None and not self._media.numbered:
                 origin = frame.pts if origin is None else origin
-                time = float((frame.pts - origin) * media.time_base)
+                time = float((frame.pts - origin) * self._media.time_base)
             index = round(time * self.fps) if jumped and index < 0 else index + 1
             yield index, time, frame
 
-    def _jump(self, media: Media) -> tuple[int | None, bool]:
-        """Seek to the start of the range where that can be done: the time of the first frame, and whether it was."""
-        if self._start <= 0 or media.container.duration is None or media.numbered:
-            return None, False
+    def _from_start(self) -> tuple[int | None, Iterator[av.VideoFrame | None]]:
+        """The frames from the start of the range on or before; after a jump, also the time of the very first frame."""
+        media = self._media
+        # what was read from a pipe is gone
+        stays = self._address == STANDARD_INPUT or media.promised is None or media.numbered
+        if self._start <= 0 or stays:
+            return None, media.frames()
         origin = media.stream.start_time or 0
+        wanted = origin + int(self._start / media.time_base)
         try:
-            media.seek(origin + int(self._start / media.time_base))
+            media.seek(wanted)
+            frames = media.frames()
+            first = next(frames, None)
+            if first is not None and first.pts is not None and first.pts <= wanted:
+                return origin, itertools.chain([first], frames)
         except av.FFmpegError:
-            return None, False
-        return origin, True
+            pass
+        # the stream can't jump, or jumps too far
+        media.close()
+        self._media = open_address(self._address, self._timeout)
+        return None, self._media.frames()
 
     def close(self) -> None:
         self._used = True

@@ -18,9 +18,6 @@ _MOST_MADE_UP = 1_000_000
 # this fraction of a video's length makes it one of a constant rate
 _REGULAR = 0.8
 
-# formats whose header says when the last frame ends, not how long they last
-_LENGTH_FROM_ZERO = {"flv", "matroska,webm"}
-
 
 @dataclass(frozen=True)
 class Timeline:
@@ -165,10 +162,8 @@ def _with_missing(line: Timeline, media: Media) -> Timeline:
     """The same with the frames behind the cut, as many as the header promises."""
     step = max(1, round(1 / (Fraction(line.fps) * line.time_base)))
     missing = media.stream.frames - len(line.ticks) - line.hidden
-    if not media.stream.frames and media.container.duration and not media.numbered:
-        begin = 0 if media.format in _LENGTH_FROM_ZERO else line.ticks[0]
-        promised = begin + round(Fraction(media.container.duration, 1_000_000) / line.time_base)
-        missing = round((promised - line.ticks[-1]) / step) - 1
+    if not media.stream.frames and media.promised and not media.numbered:
+        missing = round((media.promised - float(line.times[-1])) / (step * float(line.time_base))) - 1
     missing = min(max(0, missing), _MOST_MADE_UP)
     more = line.ticks[-1] + step * np.arange(1, missing + 1)
     return replace(line, ticks=np.concatenate([line.ticks, more]), missing=missing)
