@@ -1,0 +1,62 @@
+"""Exit codes and notes of the command line for inputs of every kind."""
+
+import signal
+import socket
+
+import pytest
+from helpers.made_media import cut, encode
+from helpers.messages import assert_says
+
+from effowt_d2.cli import track
+
+CASES = {
+    "turned.mkv": ({}, 0, ()),
+    "a:b.mp4": ({}, 0, ()),
+    "raw.h264": ({}, 0, ()),
+    "varying.mp4": (dict(times=[0, 0.1, 0.5, 0.6, 1.1, 1.2, 1.3, 1.9, 2.0, 2.1, 2.4, 2.5]), 0, ()),
+    "cut.mkv": ({}, 0, ("cut.mkv",)),
+    "cut.mp4": ({}, 2, ("cut.mp4",)),
+}
+
+
+def run(config_file, source, results, *more) -> int:
+    return track.main(["--config-file", str(config_file), "--input", str(source), "--results", str(results), *more])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exit_codes_of_inputs(config_file, tmp_path, capsys, name):
+    settings, code, said = CASES[name]
+    path = encode(tmp_path / name, size=(320, 240), **settings)
+    if name.startswith("cut"):
+        cut(path, 0.6)
+    assert run(config_file, path, tmp_path / "r.csv") == code
+    printed = capsys.readouterr()
+    assert (tmp_path / "r.csv").exists() == (code == 0)
+    assert_says(printed.err if code else printed.out, *said)
+
+
+def test_a_name_of_any_bytes_is_printed(config_file, tmp_path, capsys):
+    path = cut(encode(tmp_path / b"v\xff.mkv".decode("utf-8", "surrogateescape"), size=(320, 240)), 0.6)
+    assert run(config_file, path, tmp_path / "r.json") == 0
+    assert_says(capsys.readouterr().out, "note", r"v\udcff.mkv")
+
+
+def test_a_url_that_does_not_answer(config_file, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v.mp4"
+        assert run(config_file, url, tmp_path / "r.json", "--timeout", "0.2") == 2
+    assert_says(capsys.readouterr().err, url, "0.2")
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_a_stop_while_a_url_does_not_answer(config_file, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v.mp4"
+        # comes while the address is waited for: the handler runs in the main thread
+        before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        try:
+            assert run(config_file, url, tmp_path / "r.json", "--timeout", "60") == 130
+        finally:
+            signal.signal(signal.SIGALRM, before)
+    assert_says(capsys.readouterr().err, url)
