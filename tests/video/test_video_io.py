@@ -330,3 +330,15 @@ def test_a_video_is_read_once(tmp_path):
     closed.close()
     with raises(RuntimeError, path):
         list(closed)
+
+
+def test_a_stop_ends_the_frames_and_the_search_for_them(tmp_path):
+    path = make_video(tmp_path / "v.avi", 12)
+    asked = []
+    with open_frames(path, stop=lambda: len(asked) == 3) as frames:
+        for frame in frames:
+            asked.append(frame.index)
+        assert asked == [0, 1, 2] and frames.skipped == 0
+    # before the first frame, while the file is read through
+    with raises(InterruptedError, "v.avi"):
+        open_frames(path, start=0.5, stop=lambda: True)
