@@ -1,7 +1,10 @@
 """Exit codes and notes of the command line for inputs of every kind."""
 
+import csv
+import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from helpers.made_media import cut, encode
@@ -16,6 +19,22 @@ CASES = {
     "varying.mp4": (dict(times=[0, 0.1, 0.5, 0.6, 1.1, 1.2, 1.3, 1.9, 2.0, 2.1, 2.4, 2.5]), 0, ()),
     "cut.mkv": ({}, 0, ("cut.mkv",)),
     "cut.mp4": ({}, 2, ("cut.mp4",)),
+}
+
+SHARED = Path(__file__).parents[3] / "shared/cases/video"
+# files that failed once: exit code, frames, seconds of the last one
+FAILED = {
+    "av1.mp4": (0, 20, 1.9),
+    "base.mp4": (0, 20, 1.9),
+    "bit16_12bit_signal.png": (0, 1, 0.0),
+    "motion_photo.jpg": (0, 1, 0.0),
+    "raw.h264": (0, 20, 1.9),
+    "rot90.mp4": (0, 20, 1.9),
+    "sar.mp4": (0, 20, 1.9),
+    "sound.mp4": (0, 20, 1.9),
+    "stack.tif": (0, 6, 0.5),
+    "trimmed.mp4": (0, 14, 1.3),
+    "_._IMG_1.jpg_appledouble.bin": (2, 0, None),
 }
 
 
@@ -33,6 +52,35 @@ def test_exit_codes_of_inputs(config_file, tmp_path, capsys, name):
     printed = capsys.readouterr()
     assert (tmp_path / "r.csv").exists() == (code == 0)
     assert_says(printed.err if code else printed.out, *said)
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_exit_codes_of_inputs_that_failed(config_file, tmp_path, capsys, name):
+    if not (SHARED / name).is_file():
+        pytest.skip(f"{SHARED / name} is not here")
+    code, count, last = FAILED[name]
+    outputs = ["--output", str(tmp_path / "frames"), "--fps", "10"]
+    assert run(config_file, SHARED / name, tmp_path / "r.csv", *outputs) == code
+    printed = capsys.readouterr()
+    if code:
+        assert_says(printed.err, name)
+        return
+    assert_says(printed.out, f"{count} frames", "0 unreadable")
+    assert len(list((tmp_path / "frames").iterdir())) == count
+    with open(tmp_path / "r.csv", newline="") as file:
+        times = [float(row["time"]) for row in csv.DictReader(file)]
+    # a frame without a blob has no row
+    assert max(times, default=last) <= last + 1e-3
+
+
+def test_a_hidden_file_beside_an_image_is_no_frame(config_file, tmp_path, capsys):
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not here")
+    (tmp_path / "images").mkdir()
+    shutil.copy(SHARED / "motion_photo.jpg", tmp_path / "images" / "IMG_1.jpg")
+    shutil.copy(SHARED / "_._IMG_1.jpg_appledouble.bin", tmp_path / "images" / "._IMG_1.jpg")
+    assert run(config_file, tmp_path / "images", tmp_path / "r.json") == 0
+    assert_says(capsys.readouterr().out, "1 frames", "0 unreadable")
 
 
 def test_a_name_of_any_bytes_is_printed(config_file, tmp_path, capsys):
