@@ -4,6 +4,7 @@
     python train_net.py --config-file F [--num-gpus N] [--resume] [KEY VALUE ...]
     python train_net.py --config-file F --eval-only [MODEL.WEIGHTS W] [KEY VALUE ...]
     python train_net.py --config-file F --num-gpus N --num-machines M --machine-rank K --dist-url tcp://HOST:PORT
+    python train_net.py --config-file F --register NAME JSON IMAGES [FORMAT] DATASETS.TRAIN "('NAME',)" [KEY VALUE ...]
     torchrun --nproc_per_node N train_net.py --config-file F ...
 
 F is a YAML file or a name of the model zoo. Training begins with MODEL.WEIGHTS of the config, whichever it is; a zoo
@@ -20,11 +21,13 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.data.datasets.registration import add_register_option, register_datasets, take_registrations
 from effowt_d2.engine import (
     FAILURES,
     OpenWorldTrainer,
     check_config,
     check_launch,
+    check_test_datasets,
     explained_failures,
     find_config,
     launch,
@@ -40,7 +43,10 @@ logger = logging.getLogger("effowt_d2")
 def setup(args: argparse.Namespace) -> CfgNode:
     """The config of the file with the command line's keys on top, checked; ``args.config_file`` becomes a path."""
     source, args.zoo_weights = args.config_file, ""
+    own_datasets = take_registrations(args)
     cfg = make_config(source, args.opts)
+    cfg.DATA.REGISTER = [*cfg.DATA.REGISTER, *own_datasets]
+    register_datasets(cfg)
     args.config_file = find_config(source) if source else ""
     if args.eval_only and not cfg.MODEL.WEIGHTS and args.config_file != source:
         with contextlib.suppress(KeyError):  # nothing was trained for it
@@ -63,6 +69,7 @@ def work(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
         trainer = OpenWorldTrainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         return trainer.train()
+    check_test_datasets(cfg)
     model = OpenWorldTrainer.build_model(cfg)
     checkpointer = EffOWTCheckpointer(model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
@@ -81,6 +88,7 @@ def run() -> None:
     parser.set_defaults(dist_url="auto")
     waiting = "seconds that machines wait for each other at the start; torchrun has an option of its own"
     parser.add_argument("--dist-timeout", type=float, default=DEFAULT_TIMEOUT, help=waiting)
+    add_register_option(parser)
     args = parser.parse_args()
     places = {
         "num_processes": args.num_gpus,

@@ -207,8 +207,14 @@ def _add_data(cfg: CN) -> None:
     cfg.DATA = CN()
     # from a record to a training sample, registered in effowt_d2.data.MAPPERS
     cfg.DATA.MAPPER = "two_views"
-    # names of the categories whose labels are trained on, as the dataset's metadata names them; []: all
+    # datasets of one's own: lists of name, annotation file, image folder and, if it isn't to be detected, format
+    cfg.DATA.REGISTER = []
+    # the known classes, names or category ids: trained on, and scored as known; []: what the datasets' files say
     cfg.DATA.CLASSES = []
+    # classes, names or ids, too close to the known ones to be scored as unknown; needs CLASSES
+    cfg.DATA.DISTRACTORS = []
+    # True: images whose files are missing, and videos that lack a frame, are left out instead of refused
+    cfg.DATA.SKIP_MISSING = False
     # text file of video or image names, one a line, that no training dataset may contain; "": none
     cfg.DATA.EXCLUSION_LIST = ""
     # scale of a training view: "shortest_edge" (INPUT.MIN_SIZE_TRAIN, MAX_SIZE_TRAIN) or "lsj" (large jitter)

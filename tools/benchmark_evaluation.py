@@ -23,6 +23,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
+from effowt_d2.assets.tao import tao_names
 from effowt_d2.evaluation import evaluate_tao_ow, format_table
 from effowt_d2.evaluation.reference import evaluate_with_trackeval
 
@@ -92,7 +93,9 @@ def write_synthetic(folder: str, videos: int, boxes: int) -> tuple:
     """Write a ground truth and results; returns their paths."""
     rng = np.random.default_rng(0)
     gt = {name: [] for name in ("videos", "images", "tracks", "annotations")}
-    gt.update(info={}, licenses=[], categories=[{"id": i, "name": str(i)} for i in CATEGORIES])
+    gt.update(
+        info={}, licenses=[], categories=[{"id": i, "name": tao_names().get(i, (str(i),))[0]} for i in CATEGORIES]
+    )
     paths = os.path.join(folder, "gt.json"), os.path.join(folder, "results.json")
     with open(paths[1], "w") as file:
         for video in tqdm(range(videos), desc="writing", disable=None):

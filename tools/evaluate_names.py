@@ -18,9 +18,10 @@ from name_accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_bo
 from tabulate import tabulate
 
 from effowt_d2.engine import make_config
-from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth, read_ground_truth_json
-from effowt_d2.evaluation.groups import choose_groups
+from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
 from effowt_d2.evaluation.results_io import check_results, load_results
+from effowt_d2.evaluation.tao_ow import groups_for
+from effowt_d2.formats.read import read_json
 from effowt_d2.naming import TrackNamer, read_vocabulary
 
 SUBSETS = ("all", "known", "unknown")
@@ -49,9 +50,11 @@ def load_truth(dataset: str) -> tuple[GroundTruth, dict, Path]:
         raise ValueError(f"--dataset {dataset!r} is not registered; there are {', '.join(DatasetCatalog.list())}")
     DatasetCatalog.get(dataset)  # rendered on first use
     metadata = MetadataCatalog.get(dataset)
-    content = read_ground_truth_json(metadata.json_file)
+    content = read_json(Path(metadata.json_file))
+    gt = load_ground_truth(content, metadata.json_file)
+    # categories may have fields of their own, which --fields names
     records = {part: {record["id"]: record for record in content[part]} for part in ("images", "categories")}
-    return load_ground_truth(content, metadata.json_file), records, Path(metadata.image_root)
+    return gt, records, Path(metadata.image_root)
 
 
 def found_boxes(args: argparse.Namespace, gt: GroundTruth) -> FrameBoxes:
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> dict:
     namer = TrackNamer(cfg, read_vocabulary(args.vocabulary) if args.vocabulary else vocabulary)
     files = {place: root / records["images"][number]["file_name"] for place, number in enumerate(gt.image_ids.tolist())}
     tracks = name_true_tracks(namer, gt, found_boxes(args, gt), lambda place: read_image(files[place]))
-    groups = choose_groups(None, gt.open_world, gt.file)
+    groups = groups_for(gt, None, SUBSETS)
     members = {subset: groups.members(subset, np.array([track.category for track in tracks])) for subset in SUBSETS}
     return {
         subset: {

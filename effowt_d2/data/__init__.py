@@ -7,9 +7,9 @@ leaves crowds out, so the known classes need no dataset of their own.
 from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow
 from effowt_d2.data.datasets.tao_ow import load_tao_format, register_all_tao_ow, register_tao_format
 
+from .images import ImageReadError
 from .loaders import build_train_loader, build_video_test_loader
 from .mappers import MAPPERS, FrameMapper, TwoViewMapper
-from .views import ImageReadError
 
 __all__ = [
     "MAPPERS",

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from effowt_d2.utils.imports import import_modules
 
+from .image_files import existing_records
 from .mappers import FrameMapper, find_mapper
 from .training_records import load_training_records
 from .training_sampler import TrainingBatches
@@ -159,13 +160,19 @@ def load_frame_records(dataset_name: str) -> list[list[dict]]:
     return list(videos.values())
 
 
+def _existing(dataset_name: str, videos: list[list[dict]]) -> list[list[dict]]:
+    kept = existing_records(dataset_name, [frame for frames in videos for frame in frames], skip=True)
+    names = {frame["file_name"] for frame in kept}
+    return [frames for frames in videos if frames[0]["file_name"] in names]
+
+
 def build_video_test_loader(
     cfg: CfgNode, dataset_name: str, mapper: Callable[[dict], dict] | None = None
 ) -> DataLoader:
     """This process's videos, whole and frame by frame in order; still images work too.
 
     Args:
-        cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``, ``IMPORTS``.
+        cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``, ``DATA.SKIP_MISSING``, ``IMPORTS``.
         dataset_name: name in Detectron2's catalogs.
         mapper: from a record to the model's input; default :class:`FrameMapper`.
 
@@ -173,7 +180,10 @@ def build_video_test_loader(
         ValueError, KeyError: as :func:`load_frame_records`.
     """
     records, videos = [], []
-    for frames in load_frame_records(dataset_name):
+    listed = load_frame_records(dataset_name)
+    if cfg.DATA.SKIP_MISSING:
+        listed = _existing(dataset_name, listed)
+    for frames in listed:
         videos.append(range(len(records), len(records) + len(frames)))
         records += frames
     batches = VideoBatches(

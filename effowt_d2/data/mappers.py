@@ -11,7 +11,8 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.registry import Registry
 
-from .views import build_view_augmentations, read_record_image, resize_frame, to_tensor
+from .images import read_record_image
+from .views import build_view_augmentations, resize_frame, to_tensor
 
 __all__ = ["MAPPERS", "FrameMapper", "TwoViewMapper", "find_mapper"]
 

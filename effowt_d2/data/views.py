@@ -1,4 +1,4 @@
-"""Reading an image, and the random views of it that training looks at."""
+"""The random views of an image that training looks at."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -6,48 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
-from PIL import Image
 
-__all__ = [
-    "AtLeastOnePixel",
-    "ImageReadError",
-    "build_view_augmentations",
-    "read_record_image",
-    "resize_frame",
-    "seeded",
-    "to_tensor",
-]
-
-
-class ImageReadError(OSError):
-    """An image file is missing, damaged, or not what its record says."""
-
-
-def read_record_image(record: dict, image_format: str) -> np.ndarray:
-    """Read the image of a dataset record; fills in the record's ``height`` and ``width`` where they lack.
-
-    Args:
-        record: has ``file_name``, and may have ``height`` and ``width``, which are checked.
-        image_format: a format of ``detectron2.data.detection_utils.read_image``.
-
-    Returns:
-        (H, W, C) uint8.
-
-    Raises:
-        ImageReadError: names the file and what is wrong with it.
-    """
-    name = record["file_name"]
-    try:
-        image = utils.read_image(name, format=image_format)
-        utils.check_image_size(record, image)
-    except FileNotFoundError:
-        raise ImageReadError(f"image {name}: no such file") from None
-    # a damaged file makes Pillow raise any of these, depending on its format and on where it breaks
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, utils.SizeMismatchError) as error:
-        raise ImageReadError(f"image {name} cannot be used: {error}") from error
-    return image
+__all__ = ["AtLeastOnePixel", "build_view_augmentations", "resize_frame", "seeded", "to_tensor"]
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:

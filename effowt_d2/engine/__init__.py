@@ -3,6 +3,7 @@
 from .checks import check_config
 from .config_files import find_config
 from .configs import make_config
+from .data_checks import check_test_datasets
 from .evaluators import EVALUATORS, build_evaluator
 from .failures import FAILURES, explained_failures
 from .launch import check_launch, launch
@@ -18,6 +19,7 @@ __all__ = [
     "build_optimizer",
     "check_config",
     "check_launch",
+    "check_test_datasets",
     "explained_failures",
     "find_config",
     "launch",

@@ -7,16 +7,15 @@ import tempfile
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
-from effowt_d2.data.loaders import load_frame_records
 from effowt_d2.data.mappers import find_mapper
 from effowt_d2.modeling.tower.builder import find_weights
 from effowt_d2.modeling.transfer.strategy import strategy_class
 from effowt_d2.utils.arguments import config_keys
 
-from .evaluators import build_evaluator, find_evaluator
+from .evaluators import find_evaluator
 from .launch import check_processes, started_by_torchrun
 
-__all__ = ["check_config", "check_test_datasets"]
+__all__ = ["check_config"]
 
 
 def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machines: int = 1) -> None:
@@ -79,20 +78,3 @@ def _check_writable(folder: str) -> None:
             file.write(bytes(4096))
     except OSError as error:
         raise PermissionError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error
-
-
-def check_test_datasets(cfg: CfgNode) -> None:
-    """Load the list of frames and the evaluator of every ``DATASETS.TEST`` once, so that a missing file is known
-    before training and not after it.
-
-    Raises:
-        FileNotFoundError, ValueError: names what is missing or wrong.
-    """
-    for name in cfg.DATASETS.TEST:
-        videos = [frames for frames in load_frame_records(name) if "video_id" in frames[0]]
-        if cfg.TRACKER.MEMORY_SECONDS is not None and not all("frame_rate" in frames[0] for frames in videos):
-            raise ValueError(
-                f"TRACKER.MEMORY_SECONDS is {cfg.TRACKER.MEMORY_SECONDS}, but dataset '{name}' doesn't tell the frame "
-                "rate of its videos (see docs/tracking.md); set TRACKER.MEMORY_FRAMES instead"
-            )
-        build_evaluator(cfg, name)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from detectron2.config import CfgNode, get_cfg
 
 from effowt_d2.config import add_effowt_config
+from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.utils.imports import import_modules
 
 from .config_files import find_config, module_names, read_config
@@ -16,7 +17,8 @@ def make_config(source: str = "", options: Sequence = ()) -> CfgNode:
     """The defaults of Detectron2 and of this plugin, with a config file and ``KEY VALUE`` pairs on top.
 
     What ``IMPORTS`` names, in the file, its bases or the options, is imported first; a module that has an
-    ``add_config(cfg)`` adds its keys with it. ``IMPORTS`` of the result names all of these modules.
+    ``add_config(cfg)`` adds its keys with it. ``IMPORTS`` of the result names all of these modules. The datasets of
+    ``DATA.REGISTER`` are registered.
 
     Args:
         source: a YAML file or a zoo name, see :func:`find_config`; "" for none.
@@ -25,7 +27,8 @@ def make_config(source: str = "", options: Sequence = ()) -> CfgNode:
     Raises:
         FileNotFoundError: there is no such file, or no such base.
         ValueError: the file is no mapping of keys or no UTF-8 text, or an unknown key, a value of the wrong type, a
-            key without a value, or a module that cannot be imported; the text names it.
+            key without a value, a module that cannot be imported, or a dataset that cannot be
+            registered; the text names it.
     """
     cfg = get_cfg()
     add_effowt_config(cfg)
@@ -60,6 +63,7 @@ def merge_options(cfg: CfgNode, options: Sequence) -> None:
     except (KeyError, AssertionError, ValueError) as error:
         raise ValueError(f"options: {_text(error)}") from error
     cfg.IMPORTS = imports
+    register_datasets(cfg)
 
 
 def _add_modules(cfg: CfgNode, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The beginning of a run in each of its processes: modules, loggers, environment and config on record, the seed."""
+"""The beginning of a run in each of its processes: modules, datasets, loggers, environment and config on record, the seed."""
 
 import argparse
 import logging
@@ -8,6 +8,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.utils.imports import import_modules
 
 __all__ = ["setup_run"]
@@ -19,10 +20,12 @@ def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Detectron2's ``default_setup``, and this package's messages in its logs too.
 
     Args:
-        cfg: the whole config; a process that was started with it imports its ``IMPORTS`` here.
+        cfg: the whole config; a process that was started with it imports its ``IMPORTS`` and registers its
+            ``DATA.REGISTER`` here.
         args: the command line, for the log; may have ``config_file`` and ``eval_only``.
     """
     import_modules(cfg.IMPORTS)
+    register_datasets(cfg)
     default_setup(cfg, args)
     rank = comm.get_rank()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="effowt_d2")

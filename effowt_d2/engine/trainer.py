@@ -21,7 +21,7 @@ from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import TrainLoader
 
-from .checks import check_test_datasets
+from .data_checks import check_test_datasets
 from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
 from .failures import cut_half_line

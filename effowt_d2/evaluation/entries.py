@@ -1,4 +1,4 @@
-"""The types of the entries of result and ground-truth files, and lists of entries as numpy columns."""
+"""The type of the entries of result files, and lists of them as numpy columns."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -10,11 +10,7 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "NO_VIDEO",
-    "AnnotationEntry",
-    "ImageEntry",
     "ResultEntry",
-    "ScoredVideoEntry",
-    "VideoEntry",
     "box_column",
     "column",
 ]
@@ -35,38 +31,6 @@ class ResultEntry(Struct, gc=False):
     track_id: Id
     category_id: Id  # not used, but TrackEval cannot read a file without it
     video_id: Id = NO_VIDEO
-
-
-class AnnotationEntry(Struct, gc=False):
-    """An annotated box."""
-
-    image_id: Id
-    video_id: Id
-    track_id: Id
-    category_id: Id
-    bbox: Box
-
-
-class ImageEntry(Struct, gc=False):
-    """A frame of a video."""
-
-    id: Id
-    video_id: Id
-    frame_index: Id
-
-
-class VideoEntry(Struct):
-    """A video; enough for a split without annotations."""
-
-    id: Id
-    name: str
-
-
-class ScoredVideoEntry(VideoEntry):
-    """A video to score."""
-
-    not_exhaustive_category_ids: list[Id]
-    neg_category_ids: list[Id]
 
 
 def column(entries: Sequence[Struct], field: str, dtype: type = np.int64) -> np.ndarray:

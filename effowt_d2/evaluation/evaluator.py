@@ -11,12 +11,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from effowt_d2.formats import Dataset, read_registered
+from effowt_d2.formats.consistency import check_consistent
 from effowt_d2.utils.boxes import xyxy_to_xywh
 
-from .ground_truth import Frames, GroundTruth, load_frames, load_ground_truth, read_ground_truth_json
-from .groups import check_subsets
+from .ground_truth import Frames, GroundTruth, load_frames, load_ground_truth, read_video_dataset
+from .groups import CategoryGroups, check_subsets
 from .results_io import Results
-from .tao_ow import evaluate_tao_ow, format_table
+from .tao_ow import check_limits, evaluate_tao_ow, format_table, groups_for
 from .writers import write_mot_challenge, write_results_json
 
 __all__ = ["TAOOWEvaluator"]
@@ -27,9 +29,8 @@ logger = logging.getLogger(__name__)
 class TAOOWEvaluator(DatasetEvaluator):
     """Collects tracks, saves them, and scores them against the dataset's ground truth.
 
-    The dataset's metadata holds ``json_file``, a TAO-format file, and optionally ``open_world_groups``, the
-    known and distractor category ids. Files written: ``tao_ow_results.json`` (loadable by trackeval) and
-    ``mot/VIDEO.txt``.
+    The dataset's metadata holds ``json_file``, and optionally ``format`` and ``open_world_groups``, the known and
+    distractor categories. Files written: ``tao_ow_results.json`` (loadable by trackeval) and ``mot/VIDEO.txt``.
 
     Args:
         dataset_name: name in Detectron2's catalogs.
@@ -38,6 +39,13 @@ class TAOOWEvaluator(DatasetEvaluator):
         max_detections: results kept per image when scoring, 0 for all; the files hold everything.
         subsets: out of "all", "known", "unknown", "distractor".
         workers: processes for scoring; 0 means one per core.
+        groups: known and distractor categories of several datasets, ``{"known": ids or names, ...}``; names that this
+            one lacks are passed over. None: those of the metadata, else those of
+            :func:`effowt_d2.evaluation.groups.choose_groups`.
+        skip_missing: score without the videos that lack an image file.
+
+    Raises:
+        ValueError: wrong subsets, limit or workers.
     """
 
     def __init__(
@@ -49,15 +57,39 @@ class TAOOWEvaluator(DatasetEvaluator):
         max_detections: int = 300,
         subsets: Sequence[str] = ("all", "known", "unknown"),
         workers: int = 0,
+        groups: Mapping | None = None,
+        skip_missing: bool = False,
     ):
         check_subsets(subsets)
+        check_limits(max_detections, workers)
         self._dataset_name = dataset_name
         self._output_dir = os.fspath(output_dir)
         self._distributed = distributed
         self._max_detections = max_detections
         self._subsets = tuple(subsets)
         self._workers = workers
+        self._groups = groups
+        self._skip_missing = skip_missing
         self.reset()
+
+    def read_ground_truth(self) -> Dataset:
+        """The dataset as it will be scored, checked; the groups too where it has annotations.
+
+        Raises:
+            GroundTruthError: it cannot be scored.
+            ValueError: a subset needs groups of categories, and there are none.
+        """
+        dataset = read_video_dataset(read_registered(self._dataset_name, skip_missing=self._skip_missing))
+        if dataset.annotations:
+            self.choose_groups(load_ground_truth(dataset))
+        return dataset
+
+    def choose_groups(self, gt: GroundTruth) -> CategoryGroups:
+        """The groups that a ground truth is scored with, see :func:`effowt_d2.evaluation.tao_ow.groups_for`."""
+        if self._groups is not None:
+            return groups_for(gt, self._groups, self._subsets, partial=True)
+        groups = MetadataCatalog.get(self._dataset_name).get("open_world_groups", None)
+        return groups_for(gt, groups, self._subsets)
 
     def reset(self) -> None:
         """Forget all predictions."""
@@ -105,7 +137,7 @@ class TAOOWEvaluator(DatasetEvaluator):
 
         Raises:
             ResultsError, GroundTruthError: the predictions cannot be scored; they are saved before, unless
-                the dataset's own list of videos and images is unreadable.
+                the dataset's file is unreadable or its list of videos and images is wrong.
         """
         ranks = [self._predictions]
         if self._distributed:
@@ -115,32 +147,23 @@ class TAOOWEvaluator(DatasetEvaluator):
         if not any(ranks):
             logger.warning("[TAOOWEvaluator] no frame of %s was processed", self._dataset_name)
             return OrderedDict()
-        file = self._json_file()
-        data = read_ground_truth_json(file)
-        frames = load_frames(data, file)
+        dataset = read_video_dataset(read_registered(self._dataset_name, skip_missing=self._skip_missing, check=False))
+        check_consistent(dataset, labels=False)
+        frames = load_frames(dataset)
         path = os.path.join(self._output_dir, "tao_ow_results.json")
         results = _merge(ranks, frames, path)
         write_results_json(results, path)
         logger.info("[TAOOWEvaluator] saved %d results of %s to %s", len(results), self._dataset_name, path)
         _check_seen_once(ranks)
         write_mot_challenge(results, frames, os.path.join(self._output_dir, "mot"))
-        if not data.get("annotations"):
+        check_consistent(dataset)
+        if not dataset.annotations:
             logger.info("[TAOOWEvaluator] %s has no annotations: nothing to score", self._dataset_name)
             return OrderedDict()
-        return self._score(load_ground_truth(data, file), results)
-
-    def _json_file(self) -> str:
-        metadata = MetadataCatalog.get(self._dataset_name)
-        file = metadata.get("json_file", None)
-        if not file:
-            raise ValueError(
-                f"the metadata of dataset '{self._dataset_name}' has no 'json_file' (a TAO-format file); "
-                f"it has {sorted(metadata.as_dict())}"
-            )
-        return file
+        return self._score(load_ground_truth(dataset), results)
 
     def _score(self, gt: GroundTruth, results: Results) -> OrderedDict:
-        groups = MetadataCatalog.get(self._dataset_name).get("open_world_groups", None)
+        groups = self.choose_groups(gt)
         scores = evaluate_tao_ow(gt, results, self._subsets, self._max_detections, groups=groups, workers=self._workers)
         logger.info(
             "[TAOOWEvaluator] %s, at most %s results an image:\n%s",

@@ -1,12 +1,15 @@
-"""Which category ids are known, unknown or distractors."""
+"""Which categories are known, unknown or distractors: one definition for training and scoring."""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-__all__ = ["SUBSETS", "CategoryGroups", "check_subsets", "choose_groups", "tao_groups"]
+from effowt_d2.assets.tao import is_tao, tao_names
+
+__all__ = ["SUBSETS", "CategoryGroups", "check_subsets", "choose_groups", "find_categories", "tao_groups"]
 
 SUBSETS = ("all", "known", "unknown", "distractor")
 
@@ -62,24 +65,72 @@ def tao_groups() -> CategoryGroups:
     return CategoryGroups(frozenset(dataset.knowns), frozenset(dataset.distractors), frozenset(dataset.unknowns))
 
 
-def choose_groups(groups: CategoryGroups | Mapping | None, in_file: Mapping | None, file: str) -> CategoryGroups:
-    """The groups to score with: the given ones, else the ground truth file's own, else TAO's.
+def choose_groups(
+    groups: CategoryGroups | Mapping | None,
+    in_file: Mapping | None,
+    file: str,
+    categories: Mapping[int, str],
+    *,
+    partial: bool = False,
+    tao_lists: bool = True,
+) -> CategoryGroups | None:
+    """The groups of a dataset: the given ones, else its file's own, else TAO's where its categories are TAO's.
 
     Args:
-        groups: groups given by the caller, as an object or as ``{"known": ids, "distractor": ids}``.
+        groups: groups given by the caller, as an object or as ``{"known": ids or names, "distractor": ...}``.
         in_file: the file's top-level field "open_world", if any.
         file: name of the file for messages.
+        categories: the dataset's categories, name by id. A name stands for all ids that have it.
+        partial: given names and ids that the dataset lacks are passed over, for groups made for several datasets.
+        tao_lists: False for still images, about whose labels TAO's lists say nothing.
+
+    Returns:
+        The groups; None where nothing tells them.
 
     Raises:
-        ValueError: the mapping lacks "known", holds other fields, or its ids overlap or are no integers.
+        ValueError: a mapping lacks "known", holds other fields, names a category that is not there, or its groups
+            overlap.
     """
     if isinstance(groups, CategoryGroups):
         return groups
     if groups is not None:
-        return _from_mapping(groups, "groups")
+        return _from_mapping(groups, f"{file}: groups", categories, partial)
     if in_file is not None:
-        return _from_mapping(in_file, f"{file}: open_world")
-    return tao_groups()
+        return _from_mapping(in_file, f"{file}: open_world", categories, False)
+    return tao_groups() if tao_lists and is_tao(categories) else None
+
+
+def find_categories(
+    wanted: Iterable[int | str], categories: Mapping[int, str], where: str
+) -> tuple[frozenset[int], list[int | str]]:
+    """The ids of some categories.
+
+    Args:
+        wanted: ids, and names as the dataset has them (``_`` counts as a blank); for TAO's categories COCO's names
+            serve too. Any integer is an id, also of a category that is not listed.
+        categories: name by id.
+        where: for messages.
+
+    Returns:
+        The ids, all that have the name, and the names that no category has.
+
+    Raises:
+        ValueError: ``wanted`` is no list, or an entry neither an integer nor a text.
+    """
+    if isinstance(wanted, (str, bytes, Mapping)) or not isinstance(wanted, Iterable):
+        raise ValueError(f"{where}: expected a list of category ids or names, got {wanted!r}")
+    by_name = _ids_by_name(categories)
+    found: set[int] = set()
+    missing: list[int | str] = []
+    for value in wanted:
+        if isinstance(value, str):
+            found |= by_name.get(_plain(value), set())
+            missing += [] if _plain(value) in by_name else [value]
+        elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            found.add(int(value))
+        else:
+            raise ValueError(f"{where}: a category is an integer id or a name, got {value!r}")
+    return frozenset(found), missing
 
 
 def check_subsets(subsets: Sequence[str]) -> None:
@@ -91,22 +142,38 @@ def check_subsets(subsets: Sequence[str]) -> None:
             raise ValueError(f"unknown subset {subset!r}; there are {', '.join(SUBSETS)}")
 
 
-def _from_mapping(groups: Mapping, where: str) -> CategoryGroups:
+def _from_mapping(groups: Mapping, where: str, categories: Mapping[int, str], partial: bool) -> CategoryGroups:
     fields = {"known", "distractor", "unknown"}
     if not isinstance(groups, Mapping) or "known" not in groups or set(groups) - fields:
-        raise ValueError(f"{where}: expected {{'known': [ids], 'distractor': [ids]}}, got {groups!r}")
-    ids = {name: _as_ids(values, f"{where}: {name}") for name, values in groups.items() if values is not None}
+        raise ValueError(f"{where}: expected {{'known': [ids or names], 'distractor': [...]}}, got {groups!r}")
+    ids = {}
+    for name, values in groups.items():
+        if values is None:
+            continue
+        ids[name], missing = find_categories(values, categories, f"{where}: {name}")
+        if missing and not partial:
+            similar = difflib.get_close_matches(str(missing[0]), categories.values(), n=8, cutoff=0)
+            raise ValueError(
+                f"{where}: {name}: no category is named {', '.join(map(repr, missing))}; "
+                f"of {len(categories)} names the most similar are {', '.join(map(repr, similar)) or 'none'}"
+            )
     try:
         return CategoryGroups(**ids)
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from None
 
 
-def _as_ids(values: Iterable, where: str) -> frozenset[int]:
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ValueError(f"{where}: category ids must be integers, got {value!r}")
-    return frozenset(int(value) for value in values)
+def _ids_by_name(categories: Mapping[int, str]) -> dict[str, set[int]]:
+    others = tao_names() if is_tao(categories) else {}
+    ids: dict[str, set[int]] = {}
+    for number, name in categories.items():
+        for known_as in (name, *others.get(number, ())):
+            ids.setdefault(_plain(known_as), set()).add(number)
+    return ids
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _isin(category_ids: np.ndarray, group: frozenset[int]) -> np.ndarray:

@@ -1,13 +1,12 @@
 """One video at a time: its part of the arrays, and its score in every subset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import owta
 from .ground_truth import GroundTruth
-from .groups import CategoryGroups
 from .results_io import Results, ResultsError
 
 __all__ = ["VideoJob", "score_job", "video_jobs"]
@@ -51,8 +50,7 @@ def video_jobs(
     gt: GroundTruth,
     results: Results,
     image: np.ndarray,
-    groups: CategoryGroups,
-    subsets: Sequence[str],
+    members: np.ndarray,
     max_detections: int,
 ) -> Iterator[VideoJob]:
     """Cut ground truth and results into videos.
@@ -61,15 +59,13 @@ def video_jobs(
         gt: the ground truth.
         results: the checked results.
         image: (N,) positions of the results' images in the ground truth.
-        groups: groups of categories.
-        subsets: the S subsets to score.
+        members: (A, S) bool, the subsets that each annotation belongs to.
         max_detections: results kept per frame; 0 means all.
 
     Yields:
         One job a video, in the order of the ground truth. Images without ground truth of any subset are left
         out, and with them the results there.
     """
-    members = np.stack([groups.members(subset, gt.category) for subset in subsets], axis=1)
     chosen = np.asarray(members.any(axis=1))
     scored = np.zeros(len(gt.image_ids), dtype=bool)
     scored[gt.image[chosen]] = True

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,16 +15,23 @@ __all__ = ["evaluate_with_trackeval"]
 
 
 def evaluate_with_trackeval(
-    gt_json: str, results_json: str, subset: str = "all", max_detections: int = 300
+    gt_json: str,
+    results_json: str,
+    subset: str = "all",
+    max_detections: int = 300,
+    *,
+    groups: Mapping | None = None,
 ) -> dict[str, np.ndarray]:
     """Run trackeval's TAO_OW dataset and HOTA metric on one subset.
 
     Args:
         gt_json: path of the ground truth.
         results_json: path of the results.
-        subset: "all", "known", "unknown" or "distractor": trackeval's own, by TAO's category ids, or the groups
-            that the ground truth file brings ("open_world"), which trackeval then gets as a file of that group alone.
+        subset: "all", "known", "unknown" or "distractor": trackeval's own, by TAO's category ids, or those of
+            ``groups`` or of the ground truth file ("open_world"), which trackeval then gets as a file of that group
+            alone.
         max_detections: results kept per image; 0 keeps all.
+        groups: known and distractor categories, ids or names; None: the file's.
 
     Returns:
         "OWTA", "DetRe" and "AssA", each 19 fractions.
@@ -35,7 +43,7 @@ def evaluate_with_trackeval(
     metric = HOTA()
     # trackeval finds its files by folder and prints what it does
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        gt_json, subset = _own_group(gt_json, subset, folder)
+        gt_json, subset = _own_group(gt_json, subset, folder, groups)
         dataset = TAO_OW(
             {
                 "GT_FOLDER": _folder_with(gt_json, folder, "gt"),
@@ -55,14 +63,18 @@ def evaluate_with_trackeval(
     return {name: combined[name] for name in ("OWTA", "DetRe", "AssA")}
 
 
-def _own_group(gt_json: str, subset: str, folder: str) -> tuple[str, str]:
+def _own_group(gt_json: str, subset: str, folder: str, groups: Mapping | None) -> tuple[str, str]:
     """A file with the subset's annotations, tracks and categories only, where the groups are the file's own."""
     with open(gt_json, encoding="utf-8") as file:
         data = json.load(file)
-    if subset == "all" or "open_world" not in data:
+    if subset == "all" or (groups is None and "open_world" not in data):
         return gt_json, subset
     ids = np.array([category["id"] for category in data["categories"]])
-    kept = set(ids[choose_groups(None, data["open_world"], gt_json).members(subset, ids)].tolist())
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    chosen = choose_groups(groups, data.get("open_world"), gt_json, names)
+    if chosen is None:
+        raise ValueError(f"{gt_json}: nothing tells the groups, which the subset '{subset}' needs")
+    kept = set(ids[chosen.members(subset, ids)].tolist())
     for name, field in (("annotations", "category_id"), ("tracks", "category_id"), ("categories", "id")):
         data[name] = [entry for entry in data[name] if entry[field] in kept]
     path = os.path.join(folder, "group.json")

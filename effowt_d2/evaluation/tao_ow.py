@@ -1,6 +1,5 @@
 """TAO-OW evaluation: files in, numbers out."""
 
-import logging
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,21 +9,20 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from .entries import NO_VIDEO
 from .ground_truth import GroundTruth, load_ground_truth
 from .groups import CategoryGroups, check_subsets, choose_groups
 from .jobs import VideoJob, score_job, video_jobs
 from .owta import VideoScore, combine_videos
 from .processes import map_in_processes
-from .results_io import Results, check_results, load_results
+from .result_formats import read_results
+from .results_io import Results, check_results
+from .sanity import count_objects, warn_about
 
-__all__ = ["evaluate_tao_ow", "format_table"]
+__all__ = ["check_limits", "evaluate_tao_ow", "format_table", "groups_for"]
 
 # Below this many results the processes cost more than they save: their server imports this package once, 5 seconds of
 # one core, in which as many as 2.5 million results are scored
 SMALL = 4_000_000
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate_tao_ow(
@@ -40,48 +38,87 @@ def evaluate_tao_ow(
     """Score tracking results as TrackEval 1.3.0 scores TAO-OW, all subsets in one pass.
 
     Args:
-        gt_json: path or content of a TAO-format ground truth.
+        gt_json: path or content of a ground truth, in TAO's format or another one of videos (docs/own_data.md).
         results_json: path or content of a result file (a list of objects), or a dict of arrays image_id, bbox
-            (x, y, width, height in pixels), score, track_id and optionally video_id.
+            (x, y, width, height in pixels), score, track_id and optionally video_id; or the path of a COCO-VID file,
+            of a MOTChallenge text or of a folder of such.
         subsets: out of "all", "known", "unknown", "distractor".
         max_detections: results kept per image, highest scores first; 0 keeps all.
-        groups: known and distractor category ids, ``{"known": ids, "distractor": ids}``; by default the
-            ground truth's field "open_world", else TAO's.
+        groups: known and distractor categories, ``{"known": ids or names, "distractor": ids or names}``; by default
+            the ground truth's field "open_world", else TAO's where its categories are TAO's.
         workers: processes; 0 means one per core. With 1, and for small inputs, none is started.
         progress: True shows bars, False none, None only on a terminal.
 
     Returns:
-        ``{subset: {"OWTA", "D.Re", "A.Acc": percent, "per_alpha": {"OWTA", "DetRe", "AssA": 19
-        fractions}}}``.
+        ``{subset: {"OWTA", "D.Re", "A.Acc": percent, "objects": number of them, "per_alpha": {"OWTA", "DetRe",
+        "AssA": 19 fractions}}}``. What looks wrong but can be scored is logged as a warning.
 
     Raises:
         ResultsError, GroundTruthError: the input cannot be scored (both are ValueError); file, entry and
             value named.
-        ValueError: an unknown subset or a negative limit.
+        ValueError: an unknown subset, a negative limit, wrong groups, or none for a subset that needs them.
         WorkerDiedError: a process was killed, mostly by the system for want of memory.
     """
     check_subsets(subsets)
-    if isinstance(max_detections, bool) or not isinstance(max_detections, int) or max_detections < 0:
-        raise ValueError(f"max_detections must be an integer from 0 (no limit) on, got {max_detections!r}")
+    check_limits(max_detections, workers)
     gt = load_ground_truth(gt_json)
-    groups = choose_groups(groups, gt.open_world, gt.file)
-    results = load_results(results_json, progress)
+    groups = groups_for(gt, groups, subsets)
+    results = read_results(results_json, gt, progress)
     image = check_results(results, gt)
-    _warn(results, gt, image)
-    jobs = video_jobs(gt, results, image, groups, subsets, max_detections)
+    members = np.stack([groups.members(subset, gt.category) for subset in subsets], axis=1)
+    counts = {subset: count_objects(gt, members[:, i]) for i, subset in enumerate(subsets)}
+    warn_about(results, gt, image, np.asarray(members.any(axis=1)), counts)
+    jobs = video_jobs(gt, results, image, members, max_detections)
     scores = _score_all(jobs, len(gt.video_ids), _processes(workers, len(results)), progress)
-    return {subset: _report([video[i] for video in scores]) for i, subset in enumerate(subsets)}
+    return {
+        subset: {"objects": counts[subset], **_report([video[i] for video in scores])}
+        for i, subset in enumerate(subsets)
+    }
+
+
+def groups_for(
+    gt: GroundTruth, groups: CategoryGroups | Mapping | None, subsets: Sequence[str], *, partial: bool = False
+) -> CategoryGroups:
+    """The groups that a ground truth is scored with.
+
+    Args:
+        groups, partial: see :func:`effowt_d2.evaluation.groups.choose_groups`.
+        subsets: the subsets to score.
+
+    Raises:
+        ValueError: the groups are wrong, or a subset needs some and there are none.
+    """
+    chosen = choose_groups(groups, gt.open_world, gt.file, gt.categories, partial=partial)
+    if chosen is not None:
+        return chosen
+    need = [subset for subset in subsets if subset != "all"]
+    if need:
+        names = ", ".join(sorted(set(gt.categories.values()))[:12]) or "none"
+        raise ValueError(
+            f"{gt.file}: nothing tells which categories are known, which the subsets {', '.join(need)} need: the file "
+            "has no 'open_world' groups and its categories are not TAO's. Give the known ones by name or id "
+            "(DATA.CLASSES, evaluate_tao_ow.py --known, groups={'known': [...]}), or score the subset 'all' alone; "
+            f"the file's {len(gt.categories)} categories are {names}"
+        )
+    return CategoryGroups(frozenset())
+
+
+def check_limits(max_detections: int, workers: int) -> None:
+    """Raise ValueError unless both are integers from 0 on."""
+    for name, value, zero in (("max_detections", max_detections, "no limit"), ("workers", workers, "one per core")):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name} must be an integer from 0 ({zero}) on, got {value!r}")
 
 
 def format_table(scores: Mapping[str, Mapping]) -> str:
-    """A text table of OWTA, D.Re and A.Acc per subset.
+    """A text table of the number of objects, OWTA, D.Re and A.Acc per subset.
 
     Args:
         scores: what :func:`evaluate_tao_ow` returned.
     """
     names = ("OWTA", "D.Re", "A.Acc")
-    rows = [[subset, *(score[name] for name in names)] for subset, score in scores.items()]
-    return tabulate(rows, headers=["subset", *names], floatfmt=".2f", tablefmt="pipe")
+    rows = [[subset, score["objects"], *(score[name] for name in names)] for subset, score in scores.items()]
+    return tabulate(rows, headers=["subset", "objects", *names], floatfmt=".2f", tablefmt="pipe")
 
 
 def _score_all(jobs: Iterator[VideoJob], count: int, processes: int, progress: bool | None) -> list[list[VideoScore]]:
@@ -98,8 +135,6 @@ def _counted(scores: list[VideoScore], bar: tqdm) -> list[VideoScore]:
 
 
 def _processes(workers: int, num_results: int) -> int:
-    if workers < 0:
-        raise ValueError(f"workers must be 0 (one per core) or a number of processes, got {workers}")
     # a daemonic process, such as a data loader's worker, may not start others
     if num_results < SMALL or multiprocessing.current_process().daemon:
         return 1
@@ -117,21 +152,3 @@ def _report(videos: list[VideoScore]) -> dict:
     }
     report["per_alpha"] = {name: curve.tolist() for name, curve in curves.items()}
     return report
-
-
-def _warn(results: Results, gt: GroundTruth, image: np.ndarray) -> None:
-    """Say what is repaired; neither repair changes a score."""
-    missing = int((results.video_id == NO_VIDEO).sum())
-    if missing:
-        logger.warning("%s: %d entries have no video_id; their images tell it", results.file, missing)
-    ids, place = np.unique(results.track_id, return_inverse=True)
-    video = gt.image_video[image]
-    some_video = np.empty(len(ids), dtype=video.dtype)
-    some_video[place] = video
-    shared = len(np.unique(place[some_video[place] != video]))
-    if shared:
-        logger.warning(
-            "%s: %d track ids occur in several videos; each is scored as another track in every video",
-            results.file,
-            shared,
-        )

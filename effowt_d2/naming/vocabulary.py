@@ -4,12 +4,13 @@ import logging
 import os
 from pathlib import Path
 
+from effowt_d2.assets.tao import tao_vocabulary
+
 __all__ = ["TAO", "read_vocabulary"]
 
 TAO = "tao"
 """Names the vocabulary that is shipped: TAO's categories."""
 
-_TAO_FILE = Path(__file__).with_name("tao_categories.txt")
 logger = logging.getLogger(__name__)
 
 
@@ -29,7 +30,9 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
         FileNotFoundError: there is no such file.
         ValueError: it is a folder, is not UTF-8 text, or holds no word.
     """
-    path = _TAO_FILE if source == TAO else Path(source)
+    if source == TAO:
+        return tao_vocabulary()
+    path = Path(source)
     if path.is_dir():
         raise ValueError(f"the vocabulary {path} is a folder; expected a text file with one word or phrase a line")
     if not path.is_file():

@@ -76,15 +76,17 @@ def _table(truth: VideoTruth, frames: Sequence[SeenFrame], part: dict) -> list[d
         track_id=np.concatenate([frame.ids for frame in frames]),
         score=np.concatenate([frame.scores for frame in frames]),
     )
-    scores = evaluate_tao_ow(part, results, _SUBSETS, workers=1, progress=False)
-    groups = choose_groups(None, part.get("open_world"), truth.file)
-    category = {entry["track_id"]: entry["category_id"] for entry in part["annotations"]}
-    category = np.array(list(category.values()))
-    rows = []
-    for subset in _SUBSETS:
-        values = {name: round(scores[subset][name], 2) for name in ("OWTA", "D.Re", "A.Acc")}
-        rows.append(dict(subset=subset, tracks=int(groups.members(subset, category).sum()), **values))
-    return rows
+    names = {category["id"]: category["name"] for category in part["categories"]}
+    grouped = choose_groups(None, part.get("open_world"), truth.file, names) is not None
+    scores = evaluate_tao_ow(part, results, _SUBSETS if grouped else _SUBSETS[:1], workers=1, progress=False)
+    return [
+        dict(
+            subset=subset,
+            tracks=score["objects"],
+            **{name: round(score[name], 2) for name in ("OWTA", "D.Re", "A.Acc")},
+        )
+        for subset, score in scores.items()
+    ]
 
 
 def _follow(frames: Sequence[SeenFrame], annotations: Sequence[dict]) -> list[Followed]:

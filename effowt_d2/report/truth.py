@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from effowt_d2.evaluation.ground_truth import GroundTruthError, load_ground_truth, read_ground_truth_json
+from effowt_d2.evaluation.ground_truth import GroundTruthError, load_ground_truth, read_video_dataset
 from effowt_d2.evaluation.groups import choose_groups
 from effowt_d2.utils.boxes import xyxy_to_xywh
 from effowt_d2.video import FrameTracks
@@ -42,7 +42,7 @@ class SeenFrame:
 
 
 class VideoTruth:
-    """Collects the frames of a run that a TAO-format ground truth has images of.
+    """Collects the frames of a run that a ground truth has images of.
 
     Image files are found by their names, frames of a video, and files named otherwise, by ``frame_index``.
 
@@ -61,10 +61,11 @@ class VideoTruth:
 
     def __init__(self, file: str | os.PathLike, source: Source = None) -> None:
         self.file = os.fspath(file)
-        data = read_ground_truth_json(file)
-        load_ground_truth(data, self.file)  # for its checks
-        if data.get("open_world") is not None:
-            choose_groups(None, data["open_world"], self.file)
+        dataset = read_video_dataset(file)
+        gt = load_ground_truth(dataset)
+        if gt.open_world is not None:
+            choose_groups(None, gt.open_world, self.file, gt.categories)
+        data = dataset.content()
         video = _choose_video(data["videos"], source, self.file)
         self.name: str = video["name"]
         # the rest of a large file is let go

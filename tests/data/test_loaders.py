@@ -152,9 +152,11 @@ def test_names_on_the_exclusion_list_are_refused(dataset, tmp_path, listed):
 def test_failure_while_loading_names_the_file(dataset, tmp_path, workers):
     dataset([labelled(), labelled(video_id=1, frame_index=0)])
     file = tmp_path / "frames" / "clip" / "1.png"
-    file.write_bytes(file.read_bytes()[:40])
     cfg = make_config(DATALOADER__NUM_WORKERS=workers)
-    for loader in (build_train_loader(cfg), build_video_test_loader(cfg, NAME)):
+    loaders = (build_train_loader(cfg), build_video_test_loader(cfg, NAME))
+    # damaged after the images were looked at
+    file.write_bytes(file.read_bytes()[:40])
+    for loader in loaders:
         with raises(OSError, file):
             take(loader, 4)
 

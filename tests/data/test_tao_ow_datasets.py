@@ -8,10 +8,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers import shared_data
 from helpers.configs import plugin_config
 from helpers.messages import raises
+from PIL import Image
 
 from effowt_d2.data import load_tao_format, register_tao_format
 from effowt_d2.data.datasets.tao_ow import register_all_tao_ow
-from effowt_d2.engine.checks import check_test_datasets
+from effowt_d2.engine.data_checks import check_test_datasets
 
 NAMES = ("tao_ow_train", "tao_ow_val", "tao_ow_test", "davis_tao")
 
@@ -65,9 +66,9 @@ def test_frame_rates_where_the_file_or_the_caller_tells_them(tmp_path):
     "document, data",
     [
         ('{"images": [', ("JSON",)),
-        ("[]", ("TAO",)),
-        ({**small_set(), "images": [{"id": 5}]}, ("file_name",)),
-        ({**small_set(), "annotations": [{"image_id": 77}]}, (77,)),
+        ("[]", ("tao", "list of 0 entries")),
+        ({**small_set(), "images": [{"id": 5}]}, ("images 0", "id 5", "video_id")),
+        ({**small_set(), "annotations": [{"image_id": 77}]}, ("annotations 0", "image_id 77", "category_id")),
     ],
 )
 def test_damaged_file_is_named(tmp_path, document, data):
@@ -127,7 +128,11 @@ def test_real_davis_frames_are_there(catalogs):
 
 @pytest.mark.parametrize("rate", [None, 2.0])
 def test_memory_in_seconds_needs_datasets_that_tell_their_rate(tmp_path, rate):
-    json_file, root = write(tmp_path, small_set())
+    document = {**small_set(), "categories": [{"id": 805, "name": "person"}]}
+    json_file, root = write(tmp_path, document)
+    for image in document["images"]:
+        (root / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(root / image["file_name"])
     register_tao_format("own_videos", json_file, root, frame_rate=rate)
     cfg = plugin_config(DATASETS__TEST=("own_videos",), OUTPUT_DIR=str(tmp_path))
     try:

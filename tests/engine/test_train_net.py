@@ -141,7 +141,7 @@ ZOO = "quick/shapes_ow_effowt"
 )
 def test_only_an_evaluated_zoo_name_brings_weights(tmp_path, source, eval_only, weights):
     args = argparse.Namespace(config_file=source, opts=["OUTPUT_DIR", str(tmp_path), "MODEL.DEVICE", "cpu"])
-    args.__dict__.update(eval_only=eval_only, num_gpus=1, num_machines=1)
+    args.__dict__.update(eval_only=eval_only, num_gpus=1, num_machines=1, register=[])
     assert train_net.setup(args).MODEL.WEIGHTS == args.zoo_weights == weights
     # Detectron2 puts the file's text in the log
     assert args.config_file == (source if Path(source).is_file() else get_config_file(source))

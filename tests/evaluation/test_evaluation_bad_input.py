@@ -110,7 +110,7 @@ def test_id_twice_in_a_frame(tmp_path):
         ("[ENTRY] x", ["after 1 entries", "] x"]),
         ("[ENTRY,]", ["entry 1", "']'"]),
         ("[1, 2]", ["objects", "[1, 2]"]),
-        ("ENTRY", ["list", '{"image_id": 10']),
+        ("ENTRY", ["list", "'videos'", "image_id (int)"]),
         ("", ["list", "''"]),
     ],
 )
@@ -154,28 +154,25 @@ def drop(where, index, field):
 
 
 GROUND_TRUTH = {
-    "no tracks": (lambda gt: gt.pop("tracks"), ["'tracks'", "'annotations'"]),
-    "empty tracks": (lambda gt: gt["tracks"].clear(), ["'tracks'"]),
-    "no annotations": (lambda gt: gt.pop("annotations"), ["'annotations'", "'tracks'"]),
+    "no annotations": (lambda gt: gt.pop("annotations"), ["'annotations'"]),
     "empty annotations": (lambda gt: gt["annotations"].clear(), ["'annotations'"]),
     "unknown image": (change("annotations", 1, image_id=7), ["annotations 1", "'image_id' 7"]),
     "unknown video": (change("images", 1, video_id=7), ["images 1", "'video_id' 7"]),
-    "wrong video": (change("annotations", 1, video_id=2), ["annotations 1", "video 2"]),
+    "wrong video": (change("annotations", 1, video_id=2), ["annotations 1", "'video_id' 2"]),
     "NaN box": (change("annotations", 2, bbox=[0, 0, math.nan, 1]), ["annotations 2", "'bbox'", "nan"]),
     "inverted box": (change("annotations", 2, bbox=[0, 0, 1, -1]), ["annotations 2", "'bbox'", "-1.0"]),
     "short box": (change("annotations", 2, bbox=[0, 0, 1]), ["annotations 2", "'bbox'", "[0, 0, 1]"]),
     "negative id": (change("annotations", 2, track_id=-4), ["annotations 2", "'track_id'", "-4"]),
     "text id": (change("images", 2, frame_index="3"), ["images 2", "'frame_index'", "'3'", "int", "str"]),
-    "id twice": (lambda gt: gt["annotations"].append(annotation(11)), ["annotations 3", "image 11", "id 5"]),
+    "id twice": (lambda gt: gt["annotations"].append(annotation(11)), ["annotations 3", "id 11", "track 5"]),
     "no category": (drop("annotations", 0, "category_id"), ["annotations 0", "'category_id'", "'bbox'"]),
     "same image id": (change("images", 2, id=10), ["images 2", "id 10"]),
     "same name": (change("videos", 1, name="a"), ["videos 1", "'a'"]),
     "name of no text": (change("videos", 1, name=5), ["videos 1", "'name'", "5", "str"]),
-    "no frame": (drop("images", 2, "frame_index"), ["images 2", "'frame_index'", "'video_id'"]),
-    "no list": (
-        drop("videos", 0, "not_exhaustive_category_ids"),
-        ["videos 0", "'not_exhaustive_category_ids'", "'neg_category_ids'"],
-    ),
+    "no frame": (drop("images", 2, "frame_index"), ["images 2", "id 12", "'frame_index'"]),
+    "no such category": (change("annotations", 1, category_id=3), ["annotations 1", "'category_id' 3"]),
+    "category twice": (lambda gt: gt["categories"].append({"id": 805, "name": "b"}), ["categories 8", "'b'", "805"]),
+    "same place": (change("images", 2, frame_index=0), ["images 2", "frame_index 0", "video 1"]),
     "list of texts": (change("videos", 1, neg_category_ids=["a"]), ["videos 1", "'neg_category_ids'", "['a']"]),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import shared_data
 from helpers.messages import assert_says, raises
-from helpers.random_sets import DISTRACTOR, KNOWN, NO_GROUP, UNKNOWN, random_set, write
+from helpers.random_sets import DISTRACTOR, KNOWN, NO_GROUP, UNKNOWN, category_list, random_set, write
 
 from effowt_d2.evaluation import CategoryGroups, evaluate_tao_ow, evaluate_with_trackeval, format_table
 from effowt_d2.evaluation.groups import tao_groups
@@ -26,7 +26,7 @@ def one_track(category=KNOWN, frames=3, **video):
         "images": [{"id": 10 + t, "video_id": 1, "frame_index": t} for t in range(frames)],
         "tracks": [{"id": 5, "category_id": category, "video_id": 1}],
         "annotations": [annotation(10 + t, category=category) for t in range(frames)],
-        "categories": [{"id": category, "name": "thing"}],
+        "categories": category_list(),
         "info": {},
         "licenses": [],
     }
@@ -88,7 +88,7 @@ def test_groups_of_tao(category, member):
 
 def test_merging_moves_nothing_between_groups():
     gt, results = one_track(504)  # a distractor merged into the known category 805
-    gt["categories"].append({"id": 805, "name": "b", "merged": [{"id": 504, "name": "thing"}]})
+    gt["categories"] = [{"id": 805, "name": "person", "merged": [{"id": 504, "name": "glass"}]}]
     scores = evaluate_tao_ow(gt, results, SUBSETS)
     assert scores["known"]["OWTA"] == 0 and scores["distractor"]["OWTA"] == 100
 
@@ -147,7 +147,7 @@ def test_missing_video_ids_are_filled_with_a_counted_warning(caplog):
 
 def test_clean_input_warns_of_nothing(caplog):
     with caplog.at_level(logging.WARNING):
-        evaluate_tao_ow(*one_track())
+        evaluate_tao_ow(*one_track(), subsets=["all", "known"])
     assert not caplog.records
 
 
@@ -180,8 +180,8 @@ def test_bad_arguments(arguments, data):
 
 def test_table_has_a_row_a_subset():
     table = format_table(evaluate_tao_ow(*one_track())).splitlines()
-    assert [cell.strip() for cell in table[0].strip("|").split("|")] == ["subset", "OWTA", "D.Re", "A.Acc"]
-    assert [cell.strip() for cell in table[2].strip("|").split("|")] == ["all", "100.00", "100.00", "100.00"]
+    assert [cell.strip() for cell in table[0].strip("|").split("|")] == ["subset", "objects", "OWTA", "D.Re", "A.Acc"]
+    assert [cell.strip() for cell in table[2].strip("|").split("|")] == ["all", "1", "100.00", "100.00", "100.00"]
     assert len(table) == 5
 
 

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from effowt_d2.assets.tao import tao_names
+
 KNOWN, UNKNOWN, DISTRACTOR, NO_GROUP = 805, 190, 504, 2005
 CATEGORIES = (KNOWN, 13, UNKNOWN, 223, DISTRACTOR, 720, NO_GROUP)
 FAULTS = ("shared_ids", "no_video_id", "zero_area", "ties", "crowded", "not_exhaustive", "empty_frames", "shuffled")
 
 
 def category_list():
-    names = [{"id": 1, "name": "acorn"}] + [{"id": i, "name": f"category {i}"} for i in CATEGORIES]
+    """Categories with their names in TAO; one that TAO doesn't have."""
+    names = [{"id": 1, "name": "acorn"}]
+    names += [{"id": i, "name": tao_names()[i][0] if i in tao_names() else f"category {i}"} for i in CATEGORIES]
     # mug is merged into a known category: a distractor it stays nevertheless
     names[1]["merged"] = [{"id": 720, "name": "mug"}]
     return names

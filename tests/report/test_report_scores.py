@@ -91,11 +91,23 @@ def test_results_that_can_not_be_scored_leave_a_page_that_says_why(tmp_path):
 
 def test_without_the_groups_of_tao_the_page_says_why(tmp_path, monkeypatch):
     gt = make_gt(tmp_path / "gt.json")
-    gt.write_text(json.dumps({key: value for key, value in json.loads(gt.read_text()).items() if key != "open_world"}))
+    data = json.loads(gt.read_text())
+    del data["open_world"]
+    data["categories"] = [{"id": 805, "name": "person"}]
+    for entry in (*data["annotations"], *data["tracks"]):
+        entry["category_id"] = 805
+    gt.write_text(json.dumps(data))
     monkeypatch.setitem(sys.modules, "trackeval.datasets", None)
     tao_groups.cache_clear()
     page = write_report(tmp_path / "r.html", run_with_failures(), gt=gt)
     assert "pip install trackeval" in page.data["scores"]["why"] and len(page.frames) == 8
+
+
+def test_without_groups_of_any_kind_all_objects_are_scored_as_one(tmp_path):
+    gt = make_gt(tmp_path / "gt.json")
+    gt.write_text(json.dumps({key: value for key, value in json.loads(gt.read_text()).items() if key != "open_world"}))
+    page = write_report(tmp_path / "r.html", run_with_failures(), gt=gt)
+    assert [row["subset"] for row in page.data["scores"]["table"]] == ["all"]
 
 
 def test_pictures_come_from_the_frames_kept(tmp_path):
@@ -134,7 +146,7 @@ def test_a_video_that_can_not_be_told_is_an_error_that_lists_them(tmp_path, sour
 
 def test_a_bad_ground_truth_is_refused_before_the_run(tmp_path):
     (tmp_path / "gt.json").write_text("[]")
-    with raises(GroundTruthError, "object"):
+    with raises(GroundTruthError, "gt.json", "list of 0 entries"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gt.json")
     with pytest.raises(FileNotFoundError):
         ReportWriter(tmp_path / "r.html", fps=10, settings={}, gt=tmp_path / "gone.json")
