@@ -18,6 +18,7 @@ JOBS ?= 1
 TESTS_AT_ONCE ?= auto
 BENCH ?= output/benchmark.json
 RUN = $(VENV)/bin/python
+SPACE = $() $()
 READY = $(VENV)/.effowt_d2_ready
 
 .PHONY: demo lint test slow browser bench experiments results setup clean
@@ -40,7 +41,7 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/codespell
-	$(VENV)/bin/lint-imports --no-logo
+	PYTHONPATH=$(subst $(SPACE),:,$(wildcard projects/*)) $(VENV)/bin/lint-imports --no-logo
 
 slow: $(READY)
 	$(RUN) -m pytest -q -m slow

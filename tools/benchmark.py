@@ -32,7 +32,7 @@ from tabulate import tabulate
 import effowt_d2
 from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
-from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast
+from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast, training_precision
 from effowt_d2.utils.imports import import_modules
 
 STRATEGIES = ("full", "zero_shot", "side")
@@ -76,7 +76,7 @@ def measure(cfg: CfgNode, strategy: str, args: argparse.Namespace) -> dict:
     optimizer = build_optimizer(cfg, model)
     if on_gpu:
         torch.cuda.set_device(args.device)
-    precision = Precision(torch.device(args.device).type, cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else None)
+    precision = training_precision(cfg, torch.device(args.device).type)
     batch = made_up_batch(args.batch, tuple(args.size))
     if args.views == 1:
         batch = [{k: v for k, v in sample.items() if k != "reference"} for sample in batch]

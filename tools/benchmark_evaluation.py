@@ -11,12 +11,17 @@ and an occasional change of id; the other results of a frame are tracks of their
 """
 
 import argparse
+import contextlib
 import json
+import multiprocessing
 import os
+import re
 import resource
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         if args.tao_val:
-            figures = time_large(folder, args.workers)
+            figures = time_alone(folder, 988, 300, args.workers)
         else:
             sizes = [(videos, boxes) for videos in args.videos for boxes in args.boxes]
             rows = [time_pair(folder, *size, args.workers) for size in sizes]
@@ -74,19 +79,56 @@ def time_pair(folder: str, videos: int, boxes: int, workers: int) -> list:
     return [videos, boxes, videos * FRAMES * boxes, end - middle, middle - start, ratio, difference]
 
 
-def time_large(folder: str, workers: int) -> dict:
-    """Our evaluation alone, at the size of TAO's validation set."""
-    gt, results = write_synthetic(folder, 988, 300)
-    count = 988 * FRAMES * 300
+def time_alone(folder: str, videos: int, boxes: int, workers: int) -> dict:
+    """Time, CPU time and memory of our evaluation of three subsets, reading of the files included."""
+    gt, results = write_synthetic(folder, videos, boxes)
+    count = videos * FRAMES * boxes
     print(f"{count} results, {os.path.getsize(results) / 1e9:.2f} GB of JSON")
-    start = time.perf_counter()
-    scores = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
-    seconds = time.perf_counter() - start
-    # Linux counts ru_maxrss in KiB; of the children it is the largest one's
-    own, child = (resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"{seconds:.1f} s, peak memory {own:.2f} GiB, largest worker {child:.2f} GiB")
+    start, cpu = time.perf_counter(), time.process_time()
+    with watched_workers() as found:
+        scores = evaluate_tao_ow(gt, results, SUBSETS, workers=workers)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
+    largest = max((memory for memory, _ in found.values()), default=0.0)
+    of_workers = sum(spent for _, spent in found.values())
+    print(f"{seconds:.1f} s; this process: {cpu:.1f} s of CPU time, peak memory {own:.2f} GiB")
+    print(f"{len(found)} workers: {of_workers:.1f} s of CPU time, peak memory of the largest {largest:.2f} GiB")
     print(format_table(scores))
-    return {"results": count, "ours s": seconds, "peak GiB": own, "largest worker GiB": child}
+    figures = {"results": count, "ours s": seconds, "CPU s": cpu, "peak GiB": own}
+    return {**figures, "workers": len(found), "workers' CPU s": of_workers, "largest worker GiB": largest}
+
+
+@contextlib.contextmanager
+def watched_workers() -> Iterator[dict[int, tuple[float, float]]]:
+    """Within, {process id: (peak memory in GiB, seconds of CPU time)} of the worker processes, as of Linux's /proc.
+
+    Workers are children of the fork server, so that the usage of this process's own children leaves them out.
+    """
+    found: dict[int, tuple[float, float]] = {}
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for worker in multiprocessing.active_children():
+                # one that ends meanwhile has no files, or empty ones
+                with contextlib.suppress(OSError, IndexError):
+                    found[worker.pid] = _usage(Path(f"/proc/{worker.pid}"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def _usage(process: Path) -> tuple[float, float]:
+    """Peak memory in GiB and seconds of CPU time of a process that runs."""
+    peak = re.findall(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())[0]
+    # the fields after the name, which is in brackets; see proc(5)
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return int(peak) / 2**20, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def write_synthetic(folder: str, videos: int, boxes: int) -> tuple:

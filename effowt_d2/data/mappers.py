@@ -9,6 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.checks import check_number
 from effowt_d2.utils.registry import Registry
 
 from .images import read_record_image
@@ -47,14 +48,16 @@ class TwoViewMapper:
     def __init__(self, *, augmentations: Sequence[T.Augmentation], image_format: str, min_box_side: float = 2.0):
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
-        self.min_box_side = min_box_side
+        self.min_box_side = check_number("min_box_side", min_box_side)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
+        with config_keys("DATA"):
+            min_box_side = check_number("min_box_side", cfg.DATA.MIN_BOX_SIDE)
         return {
             "augmentations": build_view_augmentations(cfg),
             "image_format": cfg.INPUT.FORMAT,
-            "min_box_side": cfg.DATA.MIN_BOX_SIDE,
+            "min_box_side": min_box_side,
         }
 
     def __call__(self, record: dict) -> dict:

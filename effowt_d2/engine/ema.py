@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.utils.arguments import bad_argument
 from effowt_d2.utils.state_dicts import check_tensors
 
 __all__ = ["AveragingCheckpointer", "ParameterAverage", "restore_parameters"]
@@ -32,7 +33,7 @@ class ParameterAverage:
 
     def __init__(self, model: nn.Module, decay: float):
         if not 0 <= decay < 1:
-            raise ValueError(f"SOLVER.EMA.DECAY must be at least 0 and below 1, got {decay}")
+            raise bad_argument("decay", f"must be at least 0 and below 1, got {decay}")
         self.decay = decay
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._applied = False

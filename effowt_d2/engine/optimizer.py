@@ -5,6 +5,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from effowt_d2.modeling.transfer.ownership import OwnedParameter, owned_parameters
+from effowt_d2.utils.checks import check_positive
 
 __all__ = ["build_optimizer"]
 
@@ -17,9 +18,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         model: its frozen parameters are in no group.
 
     Raises:
-        ValueError: an unknown optimizer, or a model without trained parameters.
+        ValueError: an unknown optimizer, a decay that is not above 0, or a model without trained parameters.
     """
     solver = cfg.SOLVER
+    check_positive("SOLVER.TOWER_LAYER_DECAY", solver.TOWER_LAYER_DECAY)
     groups: dict[tuple, dict] = {}
     for owned in owned_parameters(model):
         lr, decay = _learning_rate(solver, owned), _weight_decay(solver, owned)

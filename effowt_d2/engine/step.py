@@ -9,8 +9,9 @@ from detectron2.engine import SimpleTrainer
 from torch import nn
 
 from effowt_d2.modeling.tower.precision import PRECISIONS
+from effowt_d2.utils.arguments import bad_argument, config_keys
 
-__all__ = ["Precision", "StepTrainer", "clip_gradients", "inference_autocast"]
+__all__ = ["Precision", "StepTrainer", "clip_gradients", "inference_autocast", "training_precision"]
 
 _DTYPES = {name: dtype for name, dtype in PRECISIONS.items() if name != "float32"}
 
@@ -28,7 +29,7 @@ class Precision:
 
     def __init__(self, device: str, dtype: str | None):
         if dtype is not None and dtype not in _DTYPES:
-            raise ValueError(f"SOLVER.AMP.DTYPE is '{dtype}'; it can be {' or '.join(_DTYPES)}")
+            raise bad_argument("dtype", f"must be one of {', '.join(_DTYPES)}, got {dtype!r}")
         self.device = device
         self.dtype = _DTYPES.get(dtype)
         self.scaler = torch.amp.GradScaler(device, enabled=self.dtype is torch.float16)
@@ -36,6 +37,16 @@ class Precision:
     def autocast(self) -> torch.autocast:
         """The context that the model's forward pass runs in."""
         return torch.autocast(self.device, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+
+
+def training_precision(cfg: CfgNode, device: str) -> Precision:
+    """The precision that ``SOLVER.AMP`` describes, for a model on a device of that type.
+
+    Raises:
+        ValueError: there is no such number format.
+    """
+    with config_keys("SOLVER.AMP"):
+        return Precision(device, cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else None)
 
 
 def inference_autocast(cfg: CfgNode) -> torch.autocast:

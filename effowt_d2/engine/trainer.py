@@ -20,13 +20,14 @@ from effowt_d2.analysis import count_parameters, format_parameters
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import TrainLoader
+from effowt_d2.utils.arguments import config_keys
 
 from .data_checks import check_test_datasets
 from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
 from .failures import cut_half_line
 from .optimizer import build_optimizer
-from .step import Precision, StepTrainer, inference_autocast
+from .step import StepTrainer, inference_autocast, training_precision
 
 __all__ = ["OpenWorldTrainer"]
 
@@ -56,13 +57,14 @@ class OpenWorldTrainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         logger.info(format_parameters(count_parameters(model)))
         device = next(model.parameters()).device.type
-        self.average = ParameterAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.DECAY else None
+        with config_keys("SOLVER.EMA"):
+            self.average = ParameterAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.DECAY else None
         model = _distributed(model, device)
         self._trainer = StepTrainer(
             model,
             data_loader,
             optimizer,
-            precision=Precision(device, cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else None),
+            precision=training_precision(cfg, device),
             clip=cfg.SOLVER.CLIP_GRADIENTS,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)

@@ -7,7 +7,8 @@ import torch
 from detectron2.config import CfgNode, configurable
 
 from effowt_d2.modeling.tower import Tower
-from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.checks import check_choice, check_count, check_number
 
 from .crops import BACKGROUNDS, clip_boxes, square_crop
 from .two_towers import TwoTowers, load_two_towers
@@ -35,7 +36,7 @@ class TrackNamer:
         budget: crops that go through the image tower per frame, at most.
 
     Raises:
-        ValueError: a value that makes no sense; the text names its key.
+        ValueError: a value that makes no sense; the message names the argument, and the key of a config.
     """
 
     @configurable
@@ -69,25 +70,28 @@ class TrackNamer:
         device: str | torch.device | None = None,
         tower: Tower | None = None,
     ) -> dict:
-        _check_vocabulary(vocabulary)  # before the towers are loaded
+        naming, vlm = cfg.NAMING, cfg.MODEL.VLM
+        settings = {
+            "templates": naming.TEMPLATES,
+            "context": naming.CONTEXT,
+            "max_zoom": naming.MAX_ZOOM,
+            "background": naming.BACKGROUND,
+            "views": naming.VIEWS,
+            "budget": naming.BUDGET,
+        }
+        # before the towers are loaded
+        _check_vocabulary(vocabulary)
+        with config_keys("NAMING"):
+            _check_settings(**settings)
         with config_keys("MODEL.VLM"):
             towers = load_two_towers(
-                cfg.MODEL.VLM.NAME,
-                cfg.MODEL.VLM.WEIGHTS,
+                vlm.NAME,
+                vlm.WEIGHTS,
                 device=cfg.MODEL.DEVICE if device is None else device,
                 unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
                 tower=tower,
             )
-        return {
-            "towers": towers,
-            "vocabulary": vocabulary,
-            "templates": cfg.NAMING.TEMPLATES,
-            "context": cfg.NAMING.CONTEXT,
-            "max_zoom": cfg.NAMING.MAX_ZOOM,
-            "background": cfg.NAMING.BACKGROUND,
-            "views": cfg.NAMING.VIEWS,
-            "budget": cfg.NAMING.BUDGET,
-        }
+        return {"towers": towers, "vocabulary": vocabulary, **settings}
 
     def reset(self) -> None:
         """Forget all tracks; to be called between videos."""
@@ -153,20 +157,17 @@ def _check_vocabulary(vocabulary: Sequence[str]) -> None:
         raise ValueError(f"the words {twice} are in the vocabulary more than once")
 
 
-def _check_settings(templates, context, max_zoom, background, views, budget) -> None:
-    rules = {
-        f"TEMPLATES must be texts with one {{}} each, got {templates!r}": not isinstance(templates, str)
-        and len(templates) > 0
-        and all(text.count("{}") == 1 for text in templates),
-        f"CONTEXT must be 0 or more, got {context}": context >= 0,
-        f"MAX_ZOOM must be above 0, or 0 for no limit, got {max_zoom}": max_zoom >= 0,
-        f"BACKGROUND must be one of {', '.join(BACKGROUNDS)}, got {background!r}": background in BACKGROUNDS,
-        f"VIEWS must be at least 1, got {views}": views >= 1,
-        f"BUDGET must be at least 1, got {budget}": budget >= 1,
-    }
-    for rule, kept in rules.items():
-        if not kept:
-            raise ValueError(f"NAMING.{rule}")
+def _check_settings(
+    templates: Sequence[str], context: float, max_zoom: float, background: str, views: int, budget: int
+) -> None:
+    whole = not isinstance(templates, str) and all(isinstance(text, str) for text in templates)
+    if not whole or not templates or any(text.count("{}") != 1 for text in templates):
+        raise bad_argument("templates", f"must be texts with one {{}} each, got {templates!r}")
+    check_number("context", context)
+    check_number("max_zoom", max_zoom)  # 0: no limit
+    check_choice("background", background, BACKGROUNDS)
+    check_count("views", views)
+    check_count("budget", budget)
 
 
 def _check_frame(image: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> None:

@@ -1,50 +1,11 @@
-"""Refuse what the tracker can't work with, naming it, before any state has changed."""
+"""Refuse a frame that the tracker can't work with, naming what is wrong, before any state has changed."""
 
-import math
 import operator
-from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from effowt_d2.utils.arguments import bad_argument
-
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_detections",
-    "check_duration",
-    "check_frame_index",
-    "check_fraction",
-]
-
-
-def check_fraction(name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
-    """Return ``value`` as a float in [low, high], or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise bad_argument(name, f"must be a number in [{low:g}, {high:g}], got {value!r}")
-    return float(value)
-
-
-def check_count(name: str, value: int, low: int) -> int:
-    """Return ``value`` as an int of at least ``low``, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise bad_argument(name, f"must be an integer of at least {low}, got {value!r}")
-    return value
-
-
-def check_duration(name: str, value: float) -> float:
-    """Return ``value`` as a float above 0, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise bad_argument(name, f"must be a number of seconds above 0, got {value!r}")
-    return float(value)
-
-
-def check_choice(name: str, value: str, choices: Collection[str]) -> str:
-    """Return ``value`` if it is one of ``choices``, or raise ValueError listing them."""
-    if value not in choices:
-        raise bad_argument(name, f"must be one of {', '.join(choices)}, got {value!r}")
-    return value
+__all__ = ["check_detections", "check_frame_index"]
 
 
 def check_frame_index(frame_index: int, previous: int | None) -> int:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_choice, check_count, check_number, check_positive
 
-from . import checks
 from .assignment import ASSIGNMENTS
+from .checks import check_detections, check_frame_index
 from .memory import Memory
 from .motion import MOTIONS
 from .similarity import APPEARANCES, appearance, pairwise_iou
@@ -68,28 +69,28 @@ class Tracker:
         iou_weight: float = 0.0,
         motion: str = "none",
     ) -> None:
-        self.init_score = checks.check_fraction("init_score", init_score)
-        self.keep_score = checks.check_fraction("keep_score", keep_score)
-        self.match_score = checks.check_fraction("match_score", match_score)
-        self.memory_frames: int | None = checks.check_count("memory_frames", memory_frames, 1)
+        self.init_score = check_number("init_score", init_score, high=1.0)
+        self.keep_score = check_number("keep_score", keep_score, high=1.0)
+        self.match_score = check_number("match_score", match_score, high=1.0)
+        self.memory_frames: int | None = check_count("memory_frames", memory_frames, 1)
         self.memory_seconds: float | None = None
         if memory_seconds is not None:
-            self.memory_seconds = checks.check_duration("memory_seconds", memory_seconds)
+            self.memory_seconds = check_positive("memory_seconds", memory_seconds)
             self.memory_frames = None
-        self.backdrop_frames = checks.check_count("backdrop_frames", backdrop_frames, 0)
-        self.distractor_score = checks.check_fraction("distractor_score", distractor_score)
-        self.distractor_iou = checks.check_fraction("distractor_iou", distractor_iou)
-        self.max_overlap = checks.check_fraction("max_overlap", max_overlap)
-        self.cosine_floor = checks.check_fraction("cosine_floor", cosine_floor, low=-1.0)
-        self.assignment = checks.check_choice("assignment", assignment, ASSIGNMENTS)
-        self.iou_weight = checks.check_fraction("iou_weight", iou_weight)
-        self.motion = checks.check_choice("motion", motion, MOTIONS)
-        self.appearance = checks.check_choice("appearance", appearance, APPEARANCES)
+        self.backdrop_frames = check_count("backdrop_frames", backdrop_frames, 0)
+        self.distractor_score = check_number("distractor_score", distractor_score, high=1.0)
+        self.distractor_iou = check_number("distractor_iou", distractor_iou, high=1.0)
+        self.max_overlap = check_number("max_overlap", max_overlap, high=1.0)
+        self.cosine_floor = check_number("cosine_floor", cosine_floor, -1.0, 1.0)
+        self.assignment = check_choice("assignment", assignment, ASSIGNMENTS)
+        self.iou_weight = check_number("iou_weight", iou_weight, high=1.0)
+        self.motion = check_choice("motion", motion, MOTIONS)
+        self.appearance = check_choice("appearance", appearance, APPEARANCES)
         if motion != "none" and self.iou_weight == 0:
             raise bad_argument("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
         # at 0 a track would keep the first embedding for ever
-        momentum = checks.check_fraction("momentum", momentum, low=0.01)
-        self._tracks = Memory(momentum=momentum, history=checks.check_count("history", history, 1))
+        momentum = check_number("momentum", momentum, 0.01, 1.0)
+        self._tracks = Memory(momentum=momentum, history=check_count("history", history, 1))
         self._backdrops = Memory(momentum=momentum)
         self._next_id = 0
         self._last_frame: int | None = None
@@ -136,11 +137,11 @@ class Tracker:
                 f"is {self.memory_seconds:g}, but the frame rate of this video is not known: pass frame_rate "
                 "(see docs/tracking.md), or set memory_frames instead",
             )
-        frame_index = checks.check_frame_index(frame_index, self._last_frame)
+        frame_index = check_frame_index(frame_index, self._last_frame)
         # inference mode in here: memory filled under a caller's inference mode must stay writable outside it
         with torch.inference_mode():
             channels = self._tracks.channels or self._backdrops.channels
-            checks.check_detections(boxes, scores, embeddings, channels)
+            check_detections(boxes, scores, embeddings, channels)
             self._tracks.forget(frame_index - memory_frames)
             self._backdrops.forget(frame_index - self.backdrop_frames)
             ids = self._associate(boxes.float(), scores.float(), embeddings.float(), frame_index)

@@ -45,7 +45,11 @@ class Registry(Generic[T]):
             ValueError: there is none; the message lists the registered names.
         """
         if name not in self._found:
-            raise bad_argument(self.argument, f"{name!r} is not among the registered {self.parts} {self.names()}")
+            raise bad_argument(
+                self.argument,
+                f"{name!r} is not among the registered {self.parts} {self.names()}; a project registers its own when it "
+                "is imported",
+            )
         return self._found[name]
 
     def names(self) -> list[str]:

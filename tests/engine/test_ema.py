@@ -68,7 +68,7 @@ def test_values_by_hand():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_decay_out_of_range(decay):
-    with raises(ValueError, "SOLVER.EMA.DECAY", decay):
+    with raises(ValueError, "decay", decay):
         ParameterAverage(nn.Linear(1, 1), decay)
 
 

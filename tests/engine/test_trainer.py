@@ -87,9 +87,16 @@ def test_training_lowers_the_loss(tmp_path, options):
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
 
 
-def test_precision_that_does_not_exist(tmp_path):
-    cfg = stand_in.config(tmp_path, SOLVER__AMP__ENABLED=True, SOLVER__AMP__DTYPE="int8", DATASETS__TEST=())
-    with raises(ValueError, "int8", "bfloat16", "float16"):
+@pytest.mark.parametrize(
+    "options, data",
+    [
+        (dict(SOLVER__AMP__DTYPE="int8"), ("SOLVER.AMP.DTYPE", "int8", "bfloat16", "float16")),
+        (dict(SOLVER__EMA__DECAY=1.5), ("SOLVER.EMA.DECAY", 1.5)),
+    ],
+)
+def test_precision_and_average_that_do_not_exist(tmp_path, options, data):
+    cfg = stand_in.config(tmp_path, SOLVER__AMP__ENABLED=True, DATASETS__TEST=(), **options)
+    with raises(ValueError, *data):
         OpenWorldTrainer(cfg)
 
 

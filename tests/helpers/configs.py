@@ -1,5 +1,7 @@
 """Configs made of a few keys."""
 
+from collections.abc import Iterator
+
 from detectron2.config import CfgNode, get_cfg
 
 from effowt_d2 import add_effowt_config
@@ -22,3 +24,16 @@ def set_keys(cfg: CfgNode, keys: dict | None = None, /, **options) -> CfgNode:
     pairs = {**(keys or {}), **{name.replace("__", "."): value for name, value in options.items()}}
     cfg.merge_from_list([item for pair in pairs.items() for item in pair])
     return cfg
+
+
+def plugin_keys() -> list[str]:
+    """The keys that the plugin adds to Detectron2's."""
+    return sorted(set(_leaves(plugin_config())) - set(_leaves(get_cfg())))
+
+
+def _leaves(node: CfgNode, path: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"

@@ -30,4 +30,6 @@ def fail(how: str) -> None:
 
 
 if __name__ == "__main__":
-    launch(leave_word, num_processes=2, device="cpu", args=tuple(sys.argv[1:]))
+    token, folder = sys.argv[1:]
+    Path(folder, f"{token}_alone.json").write_text(json.dumps(torch.get_num_threads()))
+    launch(leave_word, num_processes=2, device="cpu", args=(token, folder))

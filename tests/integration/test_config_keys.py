@@ -1,9 +1,9 @@
 """Every configuration key of the plugin is read by something that runs."""
 
 import pytest
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from helpers import small_shapes
-from helpers.configs import plugin_config
+from helpers.configs import plugin_keys
 
 from effowt_d2 import model_zoo
 from effowt_d2.engine import OpenWorldTrainer, check_config
@@ -32,18 +32,6 @@ def recorder(node, path=""):
         # the constructor would make plain nodes of them
         dict.__setitem__(made, key, recorder(value, f"{path}{key}.") if isinstance(value, CfgNode) else value)
     return made
-
-
-def leaves(node, path=""):
-    for key, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}"
-
-
-def plugin_keys():
-    return sorted(set(leaves(plugin_config())) - set(leaves(get_cfg())))
 
 
 RUNS = (

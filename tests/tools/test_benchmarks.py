@@ -81,6 +81,16 @@ def check_evaluation(report, printed):
     assert table_rows(printed)["2"][:2] == ["10", "740"]
 
 
+def test_time_and_memory_of_an_evaluation_and_of_its_workers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("effowt_d2.evaluation.tao_ow.SMALL", 0)
+    figures = importlib.import_module("benchmark_evaluation").time_alone(str(tmp_path), 4, 10, workers=2)
+    assert figures["results"] == 1480 and figures["workers"] == 2
+    assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] > 0
+    # torch alone is more than that
+    assert all(0.05 < figures[name] < 4 for name in ("peak GiB", "largest worker GiB"))
+    assert table_rows(capsys.readouterr().out).keys() >= {"all", "known", "unknown"}
+
+
 def check_video(report, printed):
     (run,) = report["runs"]
     assert (run["frames"], run["tracked"]) == (12, 4)

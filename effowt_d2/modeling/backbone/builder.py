@@ -15,6 +15,7 @@ from effowt_d2.modeling.tower.tower import STRIDE, Tower
 from effowt_d2.modeling.transfer.ownership import TrainedPart
 from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, strategy_class
 from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.checks import check_count
 
 DIVISIBILITY = 32
 
@@ -34,7 +35,7 @@ class EffOWTBackbone(Backbone):
         input_format: ``BGR`` or ``RGB``, that order.
 
     Raises:
-        ValueError: an unknown level or format.
+        ValueError: an unknown level or format, or no channels.
 
     Attributes:
         takes_image_sizes: tells our meta-architecture that :meth:`forward` can blind itself to padding.
@@ -59,6 +60,7 @@ class EffOWTBackbone(Backbone):
             raise bad_argument("input_format", f"must be BGR or RGB, got {input_format!r}")
         self.tower = tower
         self.strategy = strategy
+        check_count("out_channels", out_channels)
         self._out_features = list(check_levels(levels))
         self._out_feature_strides = {name: LEVELS[name] for name in self._out_features}
         self._out_feature_channels = {name: out_channels for name in self._out_features}
@@ -73,11 +75,12 @@ class EffOWTBackbone(Backbone):
     @classmethod
     def from_config(cls, cfg: CfgNode):
         levels = check_levels(cfg.MODEL.TRANSFER.LEVELS)
+        out_channels = check_count("out_channels", cfg.MODEL.TRANSFER.OUT_CHANNELS)
         tower = _tower_from_config(cfg, frozen=not strategy_class(cfg).trains_tower)
         return {
             "tower": tower,
             "strategy": build_strategy(cfg, tower),
-            "out_channels": cfg.MODEL.TRANSFER.OUT_CHANNELS,
+            "out_channels": out_channels,
             "levels": levels,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,

@@ -6,16 +6,23 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage
-from torch import Tensor
+from torch import Tensor, nn
 
 from effowt_d2.modeling.roi_heads import ReIDHead, ReIDLoss, ReIDPair, ReIDSampler
 from effowt_d2.tracking import Tracker
-from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.arguments import bad_argument, config_keys
 
 from .tracker_config import build_tracker
 from .video_memory import VideoMemory
 
 __all__ = ["OpenWorldTracker"]
+
+_REID_KEYS = {
+    "batch_size": "MODEL.REID.BATCH_SIZE_PER_IMAGE",
+    "kind": "MODEL.REID.LOSS",
+    "weight": "MODEL.REID.LOSS_WEIGHT",
+}
+"""Keys that have another name than the argument that they give."""
 
 
 @META_ARCH_REGISTRY.register()
@@ -41,10 +48,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         self, *, reid_head: ReIDHead, reid_sampler: ReIDSampler, reid_loss: ReIDLoss, tracker: Tracker, **kwargs
     ):
         super().__init__(**kwargs)
-        if self.proposal_generator is None:
-            raise ValueError(
-                "OpenWorldTracker makes its own proposals: MODEL.PROPOSAL_GENERATOR.NAME can't be PrecomputedProposals"
-            )
+        _check_proposals(self.proposal_generator)
         self.reid_head = reid_head
         self.reid_sampler = reid_sampler
         self.reid_loss = reid_loss
@@ -53,7 +57,9 @@ class OpenWorldTracker(GeneralizedRCNN):
     @classmethod
     def from_config(cls, cfg):
         ret = super().from_config(cfg)
-        with config_keys("MODEL.REID", kind="MODEL.REID.LOSS"):
+        with config_keys("MODEL", proposal_generator="MODEL.PROPOSAL_GENERATOR.NAME"):
+            _check_proposals(ret["proposal_generator"])
+        with config_keys("MODEL.REID", **_REID_KEYS):
             ret["reid_head"] = ReIDHead(cfg, ret["backbone"].output_shape())
             ret["reid_sampler"] = ReIDSampler(cfg)
             ret["reid_loss"] = ReIDLoss(cfg)
@@ -170,6 +176,11 @@ class OpenWorldTracker(GeneralizedRCNN):
                 result.remove("embeddings")
             outputs.append({"instances": result})
         return outputs
+
+
+def _check_proposals(proposal_generator: nn.Module | None) -> None:
+    if proposal_generator is None:
+        raise bad_argument("proposal_generator", "is missing (PrecomputedProposals): the model makes its own proposals")
 
 
 def _frame_of(x: dict) -> tuple | None:

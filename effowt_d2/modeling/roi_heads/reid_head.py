@@ -10,6 +10,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_count
 
 from .edges import poolable_maps
 
@@ -30,7 +31,7 @@ class ReIDHead(nn.Module):
         pooler_resolution, pooler_sampling_ratio, pooler_type: of the RoI pooling.
 
     Raises:
-        ValueError: ``num_groups`` doesn't divide ``conv_dim``.
+        ValueError: a number out of range, or ``num_groups`` doesn't divide ``conv_dim``.
     """
 
     @configurable
@@ -50,6 +51,10 @@ class ReIDHead(nn.Module):
         pooler_type: str = "ROIAlignV2",
     ):
         super().__init__()
+        check_count("num_conv", num_conv, 0)
+        counts = {"dim": dim, "conv_dim": conv_dim, "fc_dim": fc_dim, "pooler_resolution": pooler_resolution}
+        for name, value in counts.items():
+            check_count(name, value)
         if num_groups < 1 or conv_dim % num_groups:
             raise bad_argument("num_groups", f"must divide conv_dim, {conv_dim}, got {num_groups}")
         self.in_features = list(in_features)
@@ -80,7 +85,7 @@ class ReIDHead(nn.Module):
         reid, in_features = cfg.MODEL.REID, cfg.MODEL.ROI_HEADS.IN_FEATURES
         channels = {f: input_shape[f].channels for f in in_features}
         if len(set(channels.values())) != 1:
-            raise ValueError(f"the ReID head needs levels of equal width, got channels {channels}")
+            raise ValueError(f"MODEL.ROI_HEADS.IN_FEATURES: levels of equal width are needed, got channels {channels}")
         return {
             "in_features": in_features,
             "feature_strides": [input_shape[f].stride for f in in_features],

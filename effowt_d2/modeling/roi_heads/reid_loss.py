@@ -13,7 +13,7 @@ from detectron2.config import configurable
 from detectron2.utils import comm
 from torch import Tensor
 
-from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_choice, check_number
 
 __all__ = ["CONTRASTIVE_LOSSES", "ReIDLoss", "ReIDPair", "cosine_errors", "match", "multi_positive", "unbiased"]
 
@@ -95,7 +95,7 @@ class ReIDLoss:
         aux_margin, aux_negatives_per_positive: see :func:`cosine_errors`.
 
     Raises:
-        ValueError: unknown kind.
+        ValueError: unknown kind, or a number out of range.
     """
 
     @configurable
@@ -108,13 +108,11 @@ class ReIDLoss:
         aux_margin: float = 0.1,
         aux_negatives_per_positive: float = 3.0,
     ):
-        if kind not in CONTRASTIVE_LOSSES:
-            raise bad_argument("kind", f"must be one of {list(CONTRASTIVE_LOSSES)}, got {kind!r}")
-        self.contrastive = CONTRASTIVE_LOSSES[kind]
-        self.weight = weight
-        self.aux_weight = aux_weight
-        self.aux_margin = aux_margin
-        self.aux_negatives_per_positive = aux_negatives_per_positive
+        self.contrastive = CONTRASTIVE_LOSSES[check_choice("kind", kind, CONTRASTIVE_LOSSES)]
+        self.weight = check_number("weight", weight)
+        self.aux_weight = check_number("aux_weight", aux_weight)
+        self.aux_margin = check_number("aux_margin", aux_margin, -1.0, 1.0)
+        self.aux_negatives_per_positive = check_number("aux_negatives_per_positive", aux_negatives_per_positive)
 
     @classmethod
     def from_config(cls, cfg):

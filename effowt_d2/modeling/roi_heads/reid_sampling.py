@@ -6,6 +6,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_count, check_number
 
 __all__ = ["BACKGROUND", "ReIDSampler"]
 
@@ -26,7 +27,7 @@ class ReIDSampler:
         negative_iou: a RoI overlapping every object by less is background.
 
     Raises:
-        ValueError: ``negative_iou`` is above ``positive_iou``, or ``positive_fraction`` is not in [0, 1].
+        ValueError: a number out of range, or ``negative_iou`` is above ``positive_iou``.
     """
 
     @configurable
@@ -39,18 +40,13 @@ class ReIDSampler:
         positive_iou: float = 0.7,
         negative_iou: float = 0.3,
     ):
-        if not 0 <= negative_iou <= positive_iou <= 1:
-            raise bad_argument(
-                "negative_iou",
-                f"must be in [0, positive_iou] and positive_iou at most 1, got {negative_iou} and {positive_iou}",
-            )
-        if not 0 <= positive_fraction <= 1:
-            raise bad_argument("positive_fraction", f"must be in [0, 1], got {positive_fraction}")
-        self.batch_size = batch_size
-        self.positive_fraction = positive_fraction
-        self.negatives_per_positive = negatives_per_positive
-        self.positive_iou = positive_iou
-        self.negative_iou = negative_iou
+        self.batch_size = check_count("batch_size", batch_size)
+        self.positive_fraction = check_number("positive_fraction", positive_fraction, high=1.0)
+        self.negatives_per_positive = check_number("negatives_per_positive", negatives_per_positive)
+        self.positive_iou = check_number("positive_iou", positive_iou, high=1.0)
+        self.negative_iou = check_number("negative_iou", negative_iou, high=1.0)
+        if negative_iou > positive_iou:
+            raise bad_argument("negative_iou", f"must be at most positive_iou, {positive_iou}, got {negative_iou}")
 
     @classmethod
     def from_config(cls, cfg):

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_positive
 from effowt_d2.utils.registry import Registry
 
 __all__ = ["GATES", "Gate"]
@@ -31,9 +32,7 @@ class Gate(nn.Module):
         super().__init__()
         if not 0 < value < 1:
             raise bad_argument("value", f"must be above 0 and below 1, got {value}")
-        if temperature <= 0:
-            raise bad_argument("temperature", f"must be positive, got {temperature}")
-        self.temperature = temperature
+        self.temperature = check_positive("temperature", temperature)
         start = temperature * math.log(value / (1 - value))
         self.logit = nn.Parameter(torch.full((self._size(channels),), start))
 

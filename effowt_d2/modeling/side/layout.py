@@ -57,7 +57,11 @@ class SideLayout:
         if absent:
             raise bad_argument("sim_scales", f"{absent} do not exist; the strides are {list(STRIDES)}")
         if self.channels % self.num_heads:
-            raise ValueError(f"{self.num_heads} attention heads do not divide the {self.channels} side channels")
+            raise bad_argument(
+                "reduction",
+                f"{self.reduction} gives {self.channels} side channels, which {self.num_heads} attention heads do not "
+                "divide",
+            )
         self._check_taps()
 
     def _check_taps(self) -> None:
@@ -65,7 +69,7 @@ class SideLayout:
         if self.taps:
             if len(self.taps) != total:
                 raise bad_argument("taps", f"must name a tower block for each of {total} side blocks, got {self.taps}")
-            outside = [tap for tap in self.taps if not 0 <= tap < self.tower_depth]
+            outside = [tap for tap in self.taps if tap not in range(self.tower_depth)]
             if outside:
                 raise bad_argument("taps", f"{outside} do not exist: the tower has blocks 0 to {self.tower_depth - 1}")
         else:

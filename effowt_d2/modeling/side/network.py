@@ -14,6 +14,7 @@ from effowt_d2.modeling.layers.levels import LEVELS, levels_to_make
 from effowt_d2.modeling.layers.masks import masked_resize, valid_mask
 from effowt_d2.modeling.layers.recompute import recomputed
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_count
 
 from .block import DenseMLP, SideBlock, Stem, Transition
 from .fusion import StageFusion, WeightedFusion
@@ -95,6 +96,8 @@ class SideNetwork(nn.Module):
         for name, values in (("windows", windows), ("recompute", recompute)):
             if len(values) != len(STRIDES):
                 raise bad_argument(name, f"must have a value for each of the strides {STRIDES}, got {list(values)}")
+        for side in windows:
+            check_count("windows", side, 0)
         self.layout = layout
         self.levels = levels_to_make(levels, OWN_LEVELS)
         s = layout.channels

@@ -12,6 +12,7 @@ from torch import nn
 from effowt_d2.assets import register_vlm_configs
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.utils.arguments import about_argument, bad_argument
+from effowt_d2.utils.checks import check_count
 
 from . import eva_weights
 from .families import FAMILIES
@@ -59,6 +60,7 @@ def build_tower(
     """
     on_meta = torch.get_default_device().type == "meta"
     source = find_weights(name, "" if on_meta else weights, allow_random=on_meta or allow_random)
+    check_count("canvas", canvas, 0)
     check_precision(precision, frozen)
     check_backend(compile_backend)
     settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
@@ -126,7 +128,8 @@ def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str 
         tag = weights[len(OPENCLIP) :]
         _check_tag(name, tag)
         return tag
-    path = resolve_weights(weights)
+    with about_argument("weights"):
+        path = resolve_weights(weights)
     if not os.path.isfile(path):
         raise bad_argument("weights", f"{weights}: no such file", FileNotFoundError)
     return path

@@ -18,7 +18,7 @@ from .tower import Tower
 __all__ = ["FAMILIES", "ClipViT", "EvaViT"]
 
 FAMILIES: Registry[type[Tower]] = Registry("tower families", argument="name")
-"""A model belongs to the first that accepts its vision module."""
+"""A model belongs to the first family that accepts its vision module."""
 
 
 @FAMILIES.register("ClipViT")

@@ -33,7 +33,7 @@ def window_blocks(window: int, global_blocks: Sequence[int], depth: int) -> froz
     """
     if window < 0:
         raise bad_argument("window", f"must be a side in tokens, or 0 for no windows, got {window}")
-    outside = [number for number in global_blocks if not 0 <= number < depth]
+    outside = [number for number in global_blocks if number not in range(depth)]
     if outside:
         raise bad_argument("global_blocks", f"{outside} do not exist, the tower has the blocks 0 to {depth - 1}")
     if not window:

@@ -1,4 +1,4 @@
-"""What of a model trains, told by module object and never by a piece of a name."""
+"""Which parts of a model train: identified by module object, never by a piece of a name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

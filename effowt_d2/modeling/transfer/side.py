@@ -16,6 +16,7 @@ from effowt_d2.modeling.side.sparse_interaction import interaction_from_config
 from effowt_d2.modeling.tower.block_weights import BlockWeights
 from effowt_d2.modeling.tower.tower import Tower
 from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.checks import check_number
 
 from .ownership import TrainedPart, parameter_count
 from .strategy import TransferStrategy, register_strategy
@@ -63,7 +64,7 @@ class Side(TransferStrategy):
             raise bad_argument("tap_init", "select needs the channels that a pruning init keeps, got init scratch")
         _check_budget(side, tower, max_fraction)
         self.side = side
-        self.lr_factor = lr_factor
+        self.lr_factor = check_number("lr_factor", lr_factor)
         self.select_taps = tap_init == "select"
         self.needs_samples = self.init.needs_samples
         if not self.needs_samples and next(tower.parameters()).device.type != "meta":
@@ -148,6 +149,7 @@ def _part(registry, node: str, kind: str, cfg: CfgNode) -> Callable:
 
 
 def _check_budget(side: SideNetwork, tower: Tower, max_fraction: float) -> None:
+    check_number("max_fraction", max_fraction)
     size, whole = parameter_count(side), parameter_count(tower)
     if max_fraction and size > max_fraction * whole:
         parts = ", ".join(f"{k} {sum(map(parameter_count, modules)):,}" for k, modules in side.parts().items())

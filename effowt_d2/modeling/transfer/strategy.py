@@ -9,6 +9,7 @@ from effowt_d2.modeling.layers.levels import LEVELS
 from effowt_d2.modeling.layers.simple_pyramid import SimplePyramid
 from effowt_d2.modeling.tower.tower import Tower
 from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.checks import check_number
 from effowt_d2.utils.registry import Registry
 
 from .ownership import TrainedPart
@@ -98,7 +99,7 @@ class Full(ZeroShot):
     @configurable
     def __init__(self, *, tower_lr_factor: float = 1.0, **neck):
         super().__init__(**neck)
-        self.tower_lr_factor = tower_lr_factor
+        self.tower_lr_factor = check_number("tower_lr_factor", tower_lr_factor)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *, tower: Tower):
@@ -118,7 +119,8 @@ def build_strategy(cfg: CfgNode, tower: Tower) -> TransferStrategy:
         ValueError: the name is not registered, or the config doesn't fit; the message names the key.
     """
     strategy = strategy_class(cfg)
-    with config_keys(strategy.config_node):
+    keys = {"lr_factor": "SOLVER.SIDE_LR_FACTOR", "tower_lr_factor": "SOLVER.TOWER_LR_FACTOR"}
+    with config_keys(strategy.config_node, **keys):
         return strategy(cfg, tower=tower)
 
 

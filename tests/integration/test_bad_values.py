@@ -1,0 +1,152 @@
+"""Every configuration key of the plugin that can have a wrong value names itself, before anything is trained or run."""
+
+from contextlib import contextmanager
+from functools import reduce
+
+import pytest
+from detectron2.modeling import build_model
+from helpers.configs import plugin_config, plugin_keys, set_keys
+from helpers.messages import raises
+from torch import nn
+
+from effowt_d2 import model_zoo
+from effowt_d2.data.mappers import TwoViewMapper
+from effowt_d2.engine import build_optimizer
+from effowt_d2.engine.step import inference_autocast
+from effowt_d2.modeling.meta_arch import build_tracker
+from effowt_d2.naming import TrackNamer
+
+NAN = float("nan")
+# of each key below MODEL
+MODEL = {
+    "VLM.NAME": "ViT-B-61",
+    "VLM.WEIGHTS": "effowt://nothing",
+    "VLM.CANVAS": -1,
+    "VLM.WINDOW": -1,
+    "VLM.GLOBAL_BLOCKS": [99],
+    "VLM.PRECISION": "int8",
+    "VLM.COMPILE": "gcc",
+    "TRANSFER.STRATEGY": "half",
+    "TRANSFER.OUT_CHANNELS": 0,
+    "TRANSFER.LEVELS": ["p1"],
+    "SIDE.REDUCTION": 7,
+    "SIDE.TOPOLOGY": "circle",
+    "SIDE.BLOCKS": [3, 2],
+    "SIDE.MLP_RATIO": [4, 2, 0],
+    "SIDE.TAPS": [0, 1],
+    "SIDE.TAP_SHARING": "none",
+    "SIDE.WINDOWS": [16, -1, 0],
+    "SIDE.INIT": "zeros",
+    "SIDE.TAP_INIT": "zeros",
+    "SIDE.CHECKPOINT": [True],
+    "SIDE.MAX_FRACTION": NAN,
+    "SIDE.GATE.KIND": "open",
+    "SIDE.GATE.TEMPERATURE": NAN,
+    "SIDE.GATE.VALUE": 1.0,
+    "SIDE.SIM.SCALES": [5],
+    "SIDE.SIM.KIND": "dots",
+    "SIDE.SIM.AXES": ["row", "row"],
+    "SIDE.SIM.RANGE": 0,
+    "SIDE.SIM.GROUPS": 7,
+    "SIDE.SIM.FUSION": "product",
+    "SIDE.FUSION.KIND": "first",
+    "ROI_HEADS.SCORE": "mean",
+    "REID.DIM": 0,
+    "REID.NUM_CONV": -1,
+    "REID.CONV_DIM": 0,
+    "REID.NUM_GROUPS": 7,
+    "REID.FC_DIM": 0,
+    "REID.POOLER_RESOLUTION": 0,
+    "REID.BATCH_SIZE_PER_IMAGE": 0,
+    "REID.POSITIVE_FRACTION": 1.5,
+    "REID.NEGATIVES_PER_POSITIVE": -1.0,
+    "REID.POSITIVE_IOU": NAN,
+    "REID.NEGATIVE_IOU": 0.8,
+    "REID.LOSS": "triplet",
+    "REID.LOSS_WEIGHT": NAN,
+    "REID.AUX_WEIGHT": -1.0,
+    "REID.AUX_MARGIN": 2.0,
+    "REID.AUX_NEGATIVES_PER_POSITIVE": -1.0,
+}
+NAMING = {"TEMPLATES": ["a photo"], "CONTEXT": -0.5, "MAX_ZOOM": NAN, "BACKGROUND": "grey", "VIEWS": 0, "BUDGET": 0}
+VIEWS = {"SCALING": "bicubic", "LSJ_SIZE": 0, "LSJ_SCALE": [2.0, 0.1], "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
+SOLVER = {"OPTIMIZER": "lion", "TOWER_LAYER_DECAY": 0.0}
+FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full"}
+TRACKER = tuple(plugin_config().TRACKER)
+# in tests/engine/test_trainer.py, since a trainer reads them
+OF_THE_TRAINER = {"SOLVER.AMP.DTYPE", "SOLVER.EMA.DECAY"}
+
+
+@pytest.fixture
+def cfg():
+    return set_keys(model_zoo.get_config("quick/shapes_ow_effowt.yaml"), {"MODEL.DEVICE": "cpu"})
+
+
+@contextmanager
+def refused(cfg, node, key, value):
+    """Inside, a config with this value is used; lists are looked for in the message by the key alone."""
+    *parents, name = f"{node}.{key}".split(".")
+    # without a check of the type, as configs in Python are written
+    reduce(getattr, parents, cfg)[name] = value
+    shown = [] if isinstance(value, list) or value == "" else [value]
+    with raises((ValueError, FileNotFoundError), f"{node}.{key}", *shown):
+        yield
+
+
+def test_no_key_is_forgotten():
+    nodes = {"MODEL": MODEL, "NAMING": NAMING, "TRACKER": TRACKER, "SOLVER": {**SOLVER, **FACTORS}}
+    tested = {f"{node}.{key}" for node, keys in nodes.items() for key in keys} | OF_THE_TRAINER
+    plugin = {key for key in plugin_keys() if key.split(".")[0] in nodes}
+    switches = {key for key in plugin if isinstance(reduce(getattr, key.split("."), plugin_config()), bool)}
+    assert tested == plugin - switches
+
+
+@pytest.mark.parametrize("key", MODEL)
+def test_models(cfg, key):
+    # with windows, so that global blocks are read
+    cfg.MODEL.VLM.WINDOW = 4
+    with refused(cfg, "MODEL", key, MODEL[key]):
+        build_model(cfg)
+
+
+@pytest.mark.parametrize("key", TRACKER)
+def test_trackers(cfg, key):
+    with refused(cfg, "TRACKER", key, "some"):
+        build_tracker(cfg.TRACKER)
+
+
+@pytest.mark.parametrize("key", NAMING)
+def test_naming(cfg, key):
+    with refused(cfg, "NAMING", key, NAMING[key]):
+        TrackNamer(cfg, ["disc"])
+
+
+@pytest.mark.parametrize("key, value", [("NAME", "ViT-B-61"), ("WEIGHTS", ""), ("WEIGHTS", "effowt://nothing")])
+def test_the_towers_of_naming(cfg, key, value):
+    with refused(cfg, "MODEL.VLM", key, value):
+        TrackNamer(cfg, ["disc"])
+
+
+@pytest.mark.parametrize("key", VIEWS)
+def test_views(cfg, key):
+    cfg.DATA.SCALING = "lsj"
+    with refused(cfg, "DATA", key, VIEWS[key]):
+        TwoViewMapper(cfg)
+
+
+@pytest.mark.parametrize("key", SOLVER)
+def test_optimizers(cfg, key):
+    with refused(cfg, "SOLVER", key, SOLVER[key]):
+        build_optimizer(cfg, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("key", FACTORS)
+def test_factors_of_learning_rates(cfg, key):
+    cfg.MODEL.TRANSFER.STRATEGY = FACTORS[key]
+    with refused(cfg, "SOLVER", key, NAN):
+        build_model(cfg)
+
+
+def test_precision_of_inference(cfg):
+    with refused(cfg, "TEST", "PRECISION", "int8"):
+        inference_autocast(cfg)
