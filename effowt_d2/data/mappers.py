@@ -45,7 +45,9 @@ class TwoViewMapper:
     """
 
     @configurable
-    def __init__(self, *, augmentations: Sequence[T.Augmentation], image_format: str, min_box_side: float = 2.0):
+    def __init__(
+        self, *, augmentations: Sequence[T.Augmentation], image_format: str = "BGR", min_box_side: float = 2.0
+    ):
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.min_box_side = check_number("min_box_side", min_box_side)
@@ -116,7 +118,7 @@ class FrameMapper:
     """
 
     @configurable
-    def __init__(self, *, min_size: int, max_size: int, image_format: str):
+    def __init__(self, *, min_size: int = 800, max_size: int = 1333, image_format: str = "BGR"):
         self.min_size = min_size
         self.max_size = max_size
         self.image_format = image_format

@@ -8,9 +8,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.mappers import find_mapper
+from effowt_d2.modeling.meta_arch import build_tracker
 from effowt_d2.modeling.tower.builder import find_weights
+from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.modeling.transfer.strategy import strategy_class
 from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.checks import check_choice, check_count
 
 from .evaluators import find_evaluator
 from .launch import check_processes, started_by_torchrun
@@ -28,8 +31,9 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
         num_machines: with that many processes each.
 
     Raises:
-        ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower or strategy;
-            more processes than GPUs, or a number of them that cannot share a batch; a tower without weights.
+        ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower, strategy or
+            part of a side network; a wrong setting of the tracker or of ``TEST``; more processes than GPUs, or a
+            number of them that cannot share a batch; a tower without weights.
         FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
     """
@@ -50,14 +54,23 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
-    if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
-        strategy_class(cfg)
-        with config_keys("MODEL.VLM"):
-            find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
+    _check_model(cfg)
+    check_choice("TEST.PRECISION", cfg.TEST.PRECISION, PRECISIONS)
+    check_count("TEST.FRAMES_PER_BATCH", cfg.TEST.FRAMES_PER_BATCH)
     if not eval_only:
         world_size = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else num_processes * num_machines
         _check_batch(cfg.SOLVER.IMS_PER_BATCH, world_size, cfg.SOLVER.REFERENCE_WORLD_SIZE)
     _check_writable(cfg.OUTPUT_DIR)
+
+
+def _check_model(cfg: CfgNode) -> None:
+    """What can be known of a model before it is built."""
+    if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
+        strategy_class(cfg).chosen_parts(cfg)
+        with config_keys("MODEL.VLM"):
+            find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
+    if cfg.MODEL.META_ARCHITECTURE == "OpenWorldTracker":
+        build_tracker(cfg.TRACKER)
 
 
 def _check_batch(batch_size: int, world_size: int, reference: int) -> None:

@@ -13,6 +13,7 @@ from effowt_d2.modeling.side.layout import SideLayout
 from effowt_d2.modeling.side.network import SideNetwork
 from effowt_d2.modeling.side.pruning import Kept, prune_into
 from effowt_d2.modeling.side.sparse_interaction import interaction_from_config
+from effowt_d2.modeling.side.topology import TOPOLOGIES
 from effowt_d2.modeling.tower.block_weights import BlockWeights
 from effowt_d2.modeling.tower.tower import Tower
 from effowt_d2.utils.arguments import bad_argument, config_keys
@@ -95,7 +96,8 @@ class Side(TransferStrategy):
     @classmethod
     def from_config(cls, cfg: CfgNode, *, tower: Tower):
         node, transfer = cfg.MODEL.SIDE, cfg.MODEL.TRANSFER
-        init = INITS.get(node.INIT)
+        chosen = cls.chosen_parts(cfg)
+        init = chosen.pop("init")
         with config_keys("MODEL.SIDE", recompute="MODEL.SIDE.CHECKPOINT", sim_scales="MODEL.SIDE.SIM.SCALES"):
             side = SideNetwork(
                 layout=cls.layout(cfg, tower),
@@ -104,9 +106,7 @@ class Side(TransferStrategy):
                 windows=node.WINDOWS,
                 recompute=node.CHECKPOINT,
                 block=cls.block,
-                gate=_part(GATES, "MODEL.SIDE.GATE", node.GATE.KIND, cfg),
-                interaction=interaction_from_config(cfg),
-                fusion=_part(FUSIONS, "MODEL.SIDE.FUSION", node.FUSION.KIND, cfg),
+                **chosen,
             )
         return {
             "tower": tower,
@@ -115,6 +115,19 @@ class Side(TransferStrategy):
             "max_fraction": node.MAX_FRACTION,
             "init": init(**init.from_config(cfg)),
             "tap_init": node.TAP_INIT,
+        }
+
+    @classmethod
+    def chosen_parts(cls, cfg: CfgNode) -> dict:
+        node = cfg.MODEL.SIDE
+        with config_keys("MODEL.SIDE"):
+            TOPOLOGIES.get(node.TOPOLOGY)
+            init = INITS.get(node.INIT)
+        return {
+            "init": init,
+            "gate": _part(GATES, "MODEL.SIDE.GATE", node.GATE.KIND, cfg),
+            "interaction": interaction_from_config(cfg),
+            "fusion": _part(FUSIONS, "MODEL.SIDE.FUSION", node.FUSION.KIND, cfg),
         }
 
     @classmethod

@@ -63,6 +63,15 @@ class TransferStrategy(nn.Module):
         """All parts of the backbone that train, by module object."""
         raise NotImplementedError
 
+    @classmethod
+    def chosen_parts(cls, cfg: CfgNode) -> dict:
+        """What the config chooses by name, without a tower, so that an unknown name is known before one is built.
+
+        Raises:
+            ValueError: a name is not registered; the message names the key and what is.
+        """
+        return {}
+
 
 @register_strategy("zero_shot")
 class ZeroShot(TransferStrategy):

@@ -5,6 +5,8 @@ import inspect
 import pytest
 from helpers.configs import plugin_config
 
+from effowt_d2.data.mappers import FrameMapper, TwoViewMapper
+from effowt_d2.evaluation import TAOOWEvaluator
 from effowt_d2.modeling.backbone import EffOWTBackbone
 from effowt_d2.modeling.roi_heads import OpenWorldROIHeads, ReIDHead, ReIDLoss, ReIDSampler
 from effowt_d2.modeling.side import SideLayout, SideNetwork, SparseInteraction
@@ -14,9 +16,11 @@ from effowt_d2.modeling.side.mixers import Mixer
 from effowt_d2.modeling.tower import build_tower
 from effowt_d2.modeling.transfer.side import Side
 from effowt_d2.modeling.transfer.strategy import Full, ZeroShot
+from effowt_d2.naming import TrackNamer
 
 SIM = {"groups": "GROUPS", "max_range": "RANGE", "axes": "AXES"}
 REID_HEAD = ("dim", "num_conv", "conv_dim", "num_groups", "fc_dim", "pooler_resolution")
+NAMING = ("templates", "context", "max_zoom", "background", "views", "budget")
 LAYOUT = ("reduction", "topology", "blocks", "mlp_ratio", "taps", "tap_sharing")
 # constructor, node of the config, and keys by argument
 PARTS = [
@@ -43,6 +47,15 @@ PARTS = [
             "drop_relative_positions": "DROP_RELATIVE_POSITIONS",
         },
     ),
+    (TrackNamer, "NAMING", {name: name.upper() for name in NAMING}),
+    (TwoViewMapper, "DATA", {"min_box_side": "MIN_BOX_SIDE"}),
+    (TwoViewMapper, "INPUT", {"image_format": "FORMAT"}),
+    (
+        FrameMapper,
+        "INPUT",
+        {"min_size": "MIN_SIZE_TEST", "max_size": "MAX_SIZE_TEST", "image_format": "FORMAT"},
+    ),
+    (TAOOWEvaluator, "TEST.TAO_OW", {name: name.upper() for name in ("max_detections", "subsets", "workers")}),
     (OpenWorldROIHeads, "MODEL.ROI_HEADS", {"score": "SCORE"}),
     (ReIDHead, "MODEL.REID", {name: name.upper() for name in REID_HEAD}),
     (
