@@ -48,6 +48,7 @@ def _add_files(add) -> None:
         metavar="FILE",
         help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times",
     )
+    add("--overwrite", action="store_true", help="replace files that are there already")
     add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
     add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")

@@ -34,7 +34,7 @@ class Outputs:
         if args.report:
             self.report = self._keep(ReportWriter(args.report, fps=frames.rate, settings=settings, gt=args.gt))
         if args.output:
-            self.video = self._keep(open_writer(args.output, frames.rate))
+            self.video = self._keep(open_writer(args.output, frames.rate, sound=frames.sound, overwrite=args.overwrite))
 
     def _keep(self, writer: Writer) -> Writer:
         self._stack.callback(self._finish, writer)
@@ -59,7 +59,11 @@ class Outputs:
                 names = _names_with_confidence(tracks)
                 draw_tracks(tracks.image, tracks.boxes, tracks.ids, tracks.scores, names, paths, self.labels)
             with times.stage("writing"):
-                self.video.write(tracks.image, tracks.index)
+                self.video.write(tracks.image, tracks.index, tracks.time)
+
+    def remarks(self) -> list[str]:
+        """What the user should know about the files."""
+        return list(self.video.remarks) if self.video else []
 
     def list_files(self) -> None:
         """Print what this run finished."""

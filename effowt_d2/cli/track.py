@@ -101,7 +101,7 @@ def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: Stop
     spent = max(time.perf_counter() - begin, 1e-9)
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
-    for remark in frames.remarks:
+    for remark in [*frames.remarks, *outputs.remarks()]:
         # file names may hold any bytes
         print(f"note: {remark}".encode(errors="backslashreplace").decode())
     print(f"time: {tracker.times.describe(spent)}")

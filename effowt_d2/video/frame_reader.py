@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .sound import Sound
+
 __all__ = ["DEFAULT_FPS", "Frame", "FrameReader", "never"]
 
 # frames per second of sources that don't know theirs
@@ -41,6 +43,7 @@ class FrameReader:
             generator). An estimate where files with several images are among the images.
         skipped: frames of the time range that could not be decoded, so far; those missing at a cut are among them.
         hidden: frames that the file holds but doesn't show, such as the lead-in that an edit list leaves out.
+        sound: what was recorded with the frames, where all of a range are taken; None: nothing, or out of step.
         remarks: what the user should know about the source; more may come while reading.
 
     Args:
@@ -75,6 +78,7 @@ class FrameReader:
         self.name, self.fps, self.stride, self.skipped, self.hidden = name, float(fps), stride, 0, 0
         self._sizes: dict[tuple[int, int], int] = {}
         self.remarks: list[str] = []
+        self.sound: Sound | None = None
         error = min(_TIME_ERROR, 0.1 / fps)
         self._start, self._end = start - error, (math.inf if end is None else end) - error
         self._first: int | None = None
