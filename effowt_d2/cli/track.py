@@ -16,7 +16,7 @@ from effowt_d2.naming import read_vocabulary
 from effowt_d2.video import FrameReader, open_frames
 
 from .arguments import make_parser, parse_args
-from .outputs import Outputs
+from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
 
 __all__ = ["main"]
@@ -48,7 +48,7 @@ def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
         choice = dict(stride=args.stride, start=args.start, end=args.end, fps=args.fps, timeout=args.timeout)
         frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
-            outputs = Outputs(args, frames, stack)
+            outputs = Outputs(args, frames, stack, words=arguments["vocabulary"] or ())
             done = run(VideoTracker(**arguments), frames, outputs, stop)
         if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
@@ -102,7 +102,6 @@ def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: Stop
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
     for remark in [*frames.remarks, *outputs.remarks()]:
-        # file names may hold any bytes
-        print(f"note: {remark}".encode(errors="backslashreplace").decode())
+        print(printable(f"note: {remark}"))
     print(f"time: {tracker.times.describe(spent)}")
     return done

@@ -123,4 +123,5 @@ def _frame_tracks(frame: Frame, instances: Instances) -> FrameTracks:
         boxes=instances.pred_boxes.tensor.numpy(),
         ids=instances.track_ids.numpy(),
         scores=instances.scores.numpy(),
+        file=frame.file,
     )

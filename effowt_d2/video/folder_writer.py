@@ -11,7 +11,12 @@ from effowt_d2.utils.files import write_atomically
 
 from .outputs import check_folder
 
-__all__ = ["FolderWriter", "frames_in"]
+__all__ = ["FolderWriter", "frame_file", "frames_in"]
+
+
+def frame_file(index: int) -> str:
+    """Name of the file of a frame."""
+    return f"{index:06d}.jpg"
 
 
 def frames_in(folder: Path) -> list[Path]:
@@ -57,7 +62,7 @@ class FolderWriter:
         if not self.frames:
             for old in frames_in(self.path):
                 old.unlink()
-        path = self.path / f"{index:06d}.jpg"
+        path = self.path / frame_file(index)
         write_atomically(path, lambda file: file.write(data.tobytes()), durable=False)
         self.frames += 1
 

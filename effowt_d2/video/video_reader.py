@@ -54,7 +54,7 @@ class VideoReader(FrameReader):
         finally:
             media.close()
         self._timeline, self._times = timeline, timeline.times
-        super().__init__(name=str(path), fps=timeline.fps, times=self._times, stop=stop, **choice)
+        super().__init__(name=str(path), title=path.name, fps=timeline.fps, times=self._times, stop=stop, **choice)
         self.hidden = timeline.hidden
         if codec and self.stride == 1:
             self.sound = Sound(path, float(timeline.ticks[0] * timeline.time_base), codec)

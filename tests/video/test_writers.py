@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -208,7 +209,7 @@ def test_files_to_the_byte(tmp_path):
     assert lines[6:9] == [
         "],",
         '"images": [',
-        '{"id": 1, "video_id": 1, "frame_id": 0, "file_name": "f0", "time": 0.0, "height": 48, "width": 64},',
+        '{"id": 1, "video_id": 1, "frame_id": 0, "file_name": "000000.jpg", "time": 0.0, "height": 48, "width": 64},',
     ]
     assert lines[-1] == "]}" and len(lines) == 12
 
@@ -248,7 +249,11 @@ def test_coco_vid_as_pycocotools_reads_it(tmp_path):
     assert coco.dataset["videos"] == [dict(id=1, name="clip", height=48, width=64)]
     images = coco.loadImgs([1, 6, 11])
     place = [(image["frame_id"], image["video_id"], image["file_name"], image["time"]) for image in images]
-    assert place == [(0, 1, "f0", 0.0), (5, 1, "f5", 0.5), (10, 1, "f10", 1.0)]
+    assert place == [
+        (0, 1, "000000.jpg", 0.0),
+        (5, 1, "000005.jpg", 0.5),
+        (10, 1, "000010.jpg", 1.0),
+    ]
     assert [len(coco.getAnnIds(imgIds=image["id"])) for image in images] == [2, 0, 1]
     first, second, third = coco.loadAnns([1, 2, 3])
     assert (first["instance_id"], second["instance_id"], third["instance_id"]) == (8, 4, 8)
@@ -270,6 +275,41 @@ def test_names_are_written_where_there_are_some(tmp_path):
     for named, unnamed in (tao, coco):
         assert (named["name"], named["name_score"]) == ("red, ball", 0.25) and "name" not in unnamed
     assert tracks.above(0.6).names == ["red, ball"] and tracks.above(0.6).name_scores.tolist() == [0.25]
+
+
+def test_coco_vid_has_the_video_the_files_and_the_words(tmp_path):
+    tracks = some_tracks(0)
+    tracks.names, tracks.name_scores, tracks.file = ["dog", ""], np.array([0.5, 0.0]), "left/a.png"
+    with open_results(tmp_path / "r.cocovid.json", video="clip.mp4", words=["cat", "object", "dog"]) as writer:
+        writer.write(tracks)
+    coco = COCO(tmp_path / "r.cocovid.json")
+    assert coco.dataset["videos"][0]["name"] == "clip.mp4" and coco.loadImgs([1])[0]["file_name"] == "left/a.png"
+    assert coco.loadCats(coco.getCatIds()) == [
+        dict(id=1, name="object"),
+        dict(id=2, name="cat"),
+        dict(id=3, name="dog"),
+    ]
+    assert [entry["category_id"] for entry in coco.loadAnns([1, 2])] == [3, 1]
+
+
+@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+def test_names_of_any_bytes_make_files_that_load(tmp_path, ending):
+    odd = b'v\xff "a",\nb'.decode("utf-8", "surrogateescape")
+    tracks = some_tracks(0)
+    tracks.name = tracks.file = odd
+    with open_results(tmp_path / f"{odd}{ending}", video=odd) as writer:
+        writer.write(tracks)
+    text = next(tmp_path.iterdir()).read_text(encoding="utf-8")
+    if ending == ".csv":
+        assert [row["name"] for row in csv.DictReader(text.splitlines(keepends=True))] == ['v\\udcff "a",\nb'] * 2
+    elif ending == ".cocovid.json":
+        found = json.loads(text)
+        # the bytes of the file come back
+        assert (
+            os.fsencode(found["images"][0]["file_name"]) == os.fsencode(odd) == os.fsencode(found["videos"][0]["name"])
+        )
+    else:
+        assert len(json.loads(text) if ending == ".json" else text.splitlines()) == 2
 
 
 @pytest.mark.parametrize("ending", RESULT_ENDINGS)
