@@ -29,15 +29,15 @@ class ImageReader(FrameReader):
     def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None, **choice: Any) -> None:
         self._paths, self._step = paths, 1 / (fps or DEFAULT_FPS)
         self._folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-        about = dict(name=name, title=paths[0].name if len(paths) == 1 else self._folder.resolve().name)
+        choice.update(name=name, title=paths[0].name if len(paths) == 1 else self._folder.resolve().name)
         self._counts = [count_images(path) for path in paths]
         total = sum(self._counts)
         durations = [image.seconds or 0 for image in images_of_file(paths[0])] if len(paths) == 1 and total > 1 else [0]
         if 0 in durations:
-            super().__init__(**about, fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
+            super().__init__(fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
             return
         ends = np.cumsum(np.array(durations))
-        super().__init__(**about, fps=len(ends) / ends[-1], times=ends - durations, **choice)
+        super().__init__(fps=len(ends) / ends[-1], times=ends - durations, **choice)
         if fps:
             self.remarks.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")
 

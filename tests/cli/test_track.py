@@ -100,7 +100,7 @@ def test_all_outputs_of_a_run_at_once(config_file, video, tmp_path, capsys):
     files = [tmp_path / name for name in ("r.json", "r.cocovid.json", "r.txt", "r.csv")]
     results = [argument for file in files for argument in ("--results", file)]
     outputs = ["--output", tmp_path / "out.mp4", "--report", tmp_path / "r.html"]
-    assert run(config_file, "--input", video, *results, *outputs, "--no-labels") == 0
+    assert run(config_file, "--input", video, *results, *outputs, "--no-labels", "--profile") == 0
     printed = capsys.readouterr().out
     for file in (*files, tmp_path / "out.mp4", tmp_path / "r.html"):
         assert file.stat().st_size and not lacks(printed, f"{file} (12 frames)")
