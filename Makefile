@@ -2,7 +2,7 @@
 # make test    set up .venv, run the tests, a file at a time in each of TESTS_AT_ONCE processes of one thread
 # make lint    ruff, mypy, codespell, import-linter
 # make slow    the slower checks
-# make browser the report in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
+# make browser the report and written videos in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
 # make bench   memory and time of the three strategies on the quick model's tower
 # make experiments    run what is missing of configs/experiments.yaml (hours; JOBS=2: two at once)
 # make results        docs/results.md and its figures from what has been run
@@ -47,7 +47,7 @@ slow: $(READY)
 	$(RUN) -m pytest -q -m slow
 
 browser: $(READY)
-	$(RUN) -m pytest -q -rs -m browser tests/report
+	$(RUN) -m pytest -q -rs -m browser tests/report tests/video
 
 bench: $(READY)
 	$(RUN) tools/benchmark.py --config-file configs/quick/shapes_ow_effowt.yaml --size 256 256 --json $(BENCH)

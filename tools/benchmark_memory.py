@@ -61,7 +61,7 @@ def resident_bytes() -> int:
 
 def measure(args: argparse.Namespace) -> dict:
     """The curve ``[frame, bytes]``, and what the video was."""
-    predictor = VideoPredictor(model_zoo.get_config(args.config, trained=True))
+    predictor = VideoPredictor(model_zoo.get_config(args.config, trained=True), profile=True)
     curve, ids, start = [], 0, time.perf_counter()
     scenes = VideoSplit(frames=args.scene, size=args.size)
     frames = tqdm(synthetic_frames(args.frames, scenes), total=args.frames, unit="frame", mininterval=10)

@@ -49,8 +49,9 @@ def predict(args: argparse.Namespace, *options: str) -> list[Instances]:
     cfg.merge_from_list(list(options))
     predictor, split, found = VideoPredictor(cfg), VideoSplit(frames=args.frames), []
     for video in range(args.videos):
+        state = predictor.start()
         for number, (picture, _) in enumerate(draw_video(split, video)[1]):
-            found.append(predictor(picture[:, :, ::-1], video, number))
+            found.append(predictor(state, picture[:, :, ::-1], number))
     return found
 
 

@@ -79,7 +79,7 @@ def main() -> int:
     weights, video = output / "model_final.pth", output / "tracked.mp4"
     run(
         "track and draw one video", "demo/demo.py", *common, "--input", _frames(args.video), "--fps", 6,
-        "--output", video, "--trails", 1.4, "--opts", "MODEL.WEIGHTS", weights, *args.opts,
+        "--output", video, "--overwrite", "--trails", 1.4, "--opts", "MODEL.WEIGHTS", weights, *args.opts,
     )  # fmt: skip
     rows = {name: score(path) for name, path in results.items()}
     (output / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -29,6 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
 def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     """The arguments, or a usage error where they ask for nothing or contradict each other."""
     args = parser.parse_args(argv)
+    if args.output_dir and not (args.output or args.results or args.report):
+        args.output, args.results = "tracked.mp4", ["tracks.json"]
     if not (args.output or args.results or args.report):
         parser.error("nothing to do: give --output, --results, --report, or several of them")
     if args.gt and not args.report:
@@ -40,6 +42,7 @@ def _add_files(add) -> None:
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
     add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, URL, - or camera number")
+    add("--output-dir", metavar="FOLDER", help="each input is a video, with its outputs in a folder of its own here")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
     add(
         "--results",
@@ -48,6 +51,7 @@ def _add_files(add) -> None:
         metavar="FILE",
         help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times",
     )
+    add("--overwrite", action="store_true", help="replace files that are there already")
     add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
     add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")
@@ -74,6 +78,7 @@ def _add_model(add) -> None:
     add("--memory", type=float, metavar="SECONDS", help=memory)
     add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
     add("--precision", choices=PRECISIONS, help="dtype of the model (TEST.PRECISION of the config)")
+    add("--profile", action="store_true", help="measure where the time goes; slower on a GPU")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
 
 

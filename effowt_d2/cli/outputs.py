@@ -1,6 +1,7 @@
 """What a run of ``effowt-track`` writes."""
 
 import argparse
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -9,9 +10,14 @@ from effowt_d2.report import ReportWriter
 from effowt_d2.video import FrameReader, FrameTracks, open_results, open_writer
 from effowt_d2.visualization import Trails, draw_tracks
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "printable"]
 
 Writer = TypeVar("Writer")
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: file names may hold bytes that are no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Outputs:
@@ -21,20 +27,23 @@ class Outputs:
     Args:
         args: the command line.
         frames: what is tracked.
+        words: all names that tracks may get.
         stack: closes them.
     """
 
-    def __init__(self, args: argparse.Namespace, frames: FrameReader, stack: ExitStack) -> None:
+    def __init__(
+        self, args: argparse.Namespace, frames: FrameReader, stack: ExitStack, words: Sequence[str] = ()
+    ) -> None:
         self._stack, self._finished = stack, []
         self.trails = Trails(args.trails) if args.trails else None
         self.labels = args.labels
         settings = {name: value for name, value in vars(args).items() if value not in (None, [], ())}
-        self.results = [self._keep(open_results(file)) for file in args.results]
+        self.results = [self._keep(open_results(file, video=frames.title, words=words)) for file in args.results]
         self.report = self.video = None
         if args.report:
             self.report = self._keep(ReportWriter(args.report, fps=frames.rate, settings=settings, gt=args.gt))
         if args.output:
-            self.video = self._keep(open_writer(args.output, frames.rate))
+            self.video = self._keep(open_writer(args.output, frames.rate, sound=frames.sound, overwrite=args.overwrite))
 
     def _keep(self, writer: Writer) -> Writer:
         self._stack.callback(self._finish, writer)
@@ -59,14 +68,18 @@ class Outputs:
                 names = _names_with_confidence(tracks)
                 draw_tracks(tracks.image, tracks.boxes, tracks.ids, tracks.scores, names, paths, self.labels)
             with times.stage("writing"):
-                self.video.write(tracks.image, tracks.index)
+                self.video.write(tracks.image, tracks.index, tracks.time)
+
+    def remarks(self) -> list[str]:
+        """What the user should know about the files."""
+        return list(self.video.remarks) if self.video else []
 
     def list_files(self) -> None:
         """Print what this run finished."""
         kinds = [("output", [self.video]), ("results", self.results), ("report", [self.report])]
         for kind, writer in ((kind, writer) for kind, writers in kinds for writer in writers):
             if writer in self._finished and writer.frames:
-                print(f"{kind}: {writer.path} ({writer.frames} frames)")
+                print(printable(f"{kind}: {writer.path} ({writer.frames} frames)"))
 
 
 def _names_with_confidence(tracks: FrameTracks) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Files that a run reads are not overwritten."""
+"""What a run may not overwrite: the files that it reads, and without ``--overwrite`` any other."""
 
 import argparse
 import glob
@@ -36,7 +36,12 @@ def _places_read(args: argparse.Namespace) -> dict[Path, str]:
 
 
 def refuse_overwriting(args: argparse.Namespace) -> None:
-    """Raise ValueError if an output would replace what is read, or another output."""
+    """Make sure that nothing is lost by writing.
+
+    Raises:
+        ValueError: an output would replace what is read, or another output.
+        FileExistsError: an output is there, and ``--overwrite`` was not given. Of folders the writer knows.
+    """
     taken = _places_read(args)
     results = [("results", file) for file in args.results]
     for name, target in [("output", args.output), *results, ("report", args.report)]:
@@ -46,3 +51,5 @@ def refuse_overwriting(args: argparse.Namespace) -> None:
         if place in taken:
             raise ValueError(f"--{name} {target} is also {taken[place]}")
         taken[place] = f"--{name}"
+        if place.exists() and not place.is_dir() and not args.overwrite:
+            raise FileExistsError(f"--{name} {target} exists already; --overwrite replaces it")

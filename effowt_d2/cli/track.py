@@ -1,11 +1,14 @@
 """``effowt-track``: track every object in a video and write what was asked for."""
 
 import argparse
+import functools
 import os
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+import torch
 from tqdm import tqdm
 
 from effowt_d2.inference.stop_signal import StopSignal
@@ -16,7 +19,8 @@ from effowt_d2.naming import read_vocabulary
 from effowt_d2.video import FrameReader, open_frames
 
 from .arguments import make_parser, parse_args
-from .outputs import Outputs
+from .jobs import deal, make_jobs, place_of_process
+from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
 
 __all__ = ["main"]
@@ -29,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; None: those of the process.
 
     Returns:
-        The exit code: 0; 2 after an error, which is printed; 130 where Ctrl-C ended the run early.
+        The exit code: 0; 2 after an error, which is printed; 130 where Ctrl-C ended the run early. Of several videos the
+        others are tracked after an error in one.
     """
     # damaged frames are counted by the reader; FFmpeg's own messages about them would tear the progress bar
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
@@ -41,15 +46,39 @@ def main(argv: list[str] | None = None) -> int:
 
 def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
     """Do what the arguments ask for; the exit code."""
+    rank, processes, local_rank = place_of_process()
+    try:
+        jobs = deal(make_jobs(args), rank, processes)
+        if processes > 1 and args.device in (None, "cuda") and torch.cuda.is_available():
+            args.device = f"cuda:{local_rank % torch.cuda.device_count()}"
+        arguments = make_tracker_arguments(args, prog)
+        for job in jobs:
+            refuse_overwriting(job)
+    except (ValueError, KeyError, OSError) as error:
+        return _report(error, prog)
+    # one model for all videos, built once the first of them is open
+    build = functools.cache(lambda: VideoTracker(**arguments))
+    codes = [0]
+    for job in jobs:
+        if stop:
+            break
+        if args.output_dir:
+            print(printable(f"== {job.input[0]}"))
+        codes.append(track_video(job, build, arguments["vocabulary"] or (), prog, stop))
+    return max(codes)
+
+
+def track_video(
+    args: argparse.Namespace, build: Callable[[], VideoTracker], words: Sequence[str], prog: str, stop: StopSignal
+) -> int:
+    """Track one video; the exit code."""
     outputs = None
     try:
-        arguments = make_tracker_arguments(args, prog)
-        refuse_overwriting(args)
         choice = dict(stride=args.stride, start=args.start, end=args.end, fps=args.fps, timeout=args.timeout)
         frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
-            outputs = Outputs(args, frames, stack)
-            done = run(VideoTracker(**arguments), frames, outputs, stop)
+            outputs = Outputs(args, frames, stack, words=words)
+            done = run(build(), frames, outputs, stop)
         if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
     except InterruptedError as error:
@@ -57,15 +86,20 @@ def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
         return 130
     # RuntimeError: what torch raises, such as a GPU out of memory
     except (ValueError, KeyError, OSError, RuntimeError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"{prog}: error: {message}", file=sys.stderr)
+        code = _report(error, prog)
         if outputs:
             outputs.list_files()
-        return 2
+        return code
     if stop:
         print("stopped before the end: the files hold the frames up to there")
     outputs.list_files()
     return 130 if stop else 0
+
+
+def _report(error: Exception, prog: str) -> int:
+    message = error.args[0] if isinstance(error, KeyError) else error
+    print(f"{prog}: error: {message}", file=sys.stderr)
+    return 2
 
 
 def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
@@ -76,7 +110,7 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     words = read_vocabulary(args.vocabulary) if args.vocabulary else None
     if args.output and "name" in args.labels:
         _warn_of_letters(words or [], prog)
-    return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words)
+    return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words, profile=args.profile)
 
 
 def _warn_of_letters(words: list[str], prog: str) -> None:
@@ -89,8 +123,9 @@ def _warn_of_letters(words: list[str], prog: str) -> None:
 def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: StopSignal) -> int:
     """Track through the frames, write what was asked for, and return the number of frames done."""
     done, seen, begin = 0, set(), time.perf_counter()
+    tracker.times.seconds.clear()
     with tqdm(total=frames.length, unit="frame", desc="tracking", dynamic_ncols=True) as bar:
-        for tracks in tracker.track(frames):
+        for tracks in tracker.track(frames, restart_ids=True):
             seen.update(tracks.ids.tolist())
             outputs.write(tracks, tracker.times)
             done += 1
@@ -101,8 +136,8 @@ def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: Stop
     spent = max(time.perf_counter() - begin, 1e-9)
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
-    for remark in frames.remarks:
-        # file names may hold any bytes
-        print(f"note: {remark}".encode(errors="backslashreplace").decode())
-    print(f"time: {tracker.times.describe(spent)}")
+    for remark in [*frames.remarks, *outputs.remarks()]:
+        print(printable(f"note: {remark}"))
+    if tracker.times.enabled:
+        print(f"time: {tracker.times.describe(spent)}")
     return done

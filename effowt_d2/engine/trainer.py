@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import DatasetEvaluator, inference_context
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from torch import nn
@@ -20,6 +20,7 @@ from effowt_d2.analysis import count_parameters, format_parameters
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import TrainLoader
+from effowt_d2.modeling.meta_arch import RunningVideo
 from effowt_d2.utils.arguments import config_keys
 
 from .data_checks import check_test_datasets
@@ -190,8 +191,8 @@ class OpenWorldTrainer(DefaultTrainer):
         Returns:
             Metrics by task, below the dataset's name if there are several.
         """
-        with inference_autocast(cfg):
-            return super().test(cfg, model, evaluators)
+        with inference_autocast(cfg), inference_context(model):
+            return super().test(cfg, RunningVideo(model), evaluators)
 
 
 class StepSeed(HookBase):

@@ -22,13 +22,15 @@ class TimeSplit:
     Args:
         device: what the stages compute on. A GPU is waited for at both ends of a stage, as it works on
             behind Python's back.
+        enabled: whether anything is measured. Waiting for a GPU costs time, so nothing is without this.
 
     Attributes:
         seconds: by stage, in the order they first began.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    def __init__(self, device: torch.device | str = "cpu", *, enabled: bool = True) -> None:
         self.seconds: dict[str, float] = {}
+        self.enabled = enabled
         self._device = torch.device(device)
         self._open: list[str] = []
         self._since = 0.0
@@ -51,6 +53,9 @@ class TimeSplit:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Everything inside counts for ``name``."""
+        if not self.enabled:
+            yield
+            return
         depth = len(self._open)
         self._enter(name)
         try:
@@ -103,11 +108,13 @@ def watch_model(times: TimeSplit, model: nn.Module) -> None:
         times: takes the times.
         model: an ``OpenWorldTracker``, or any model with some of its parts.
     """
-    backbone, memory = getattr(model, "backbone", None), getattr(model, "video_memory", None)
+    if not times.enabled:
+        return
+    backbone, associate = getattr(model, "backbone", None), getattr(model, "associate", None)
     if backbone is not None:
         has_tower = isinstance(getattr(backbone, "tower", None), nn.Module)
         times.watch("side network" if has_tower else "tower", backbone)
         if has_tower:
             times.watch("tower", backbone.tower)
-    if memory is not None:
-        memory.associate = times.timed("association", memory.associate)
+    if associate is not None:
+        model.associate = times.timed("association", associate)

@@ -13,6 +13,7 @@ from detectron2.structures import Instances
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data.views import resize_frame
 from effowt_d2.engine.step import inference_autocast
+from effowt_d2.modeling.meta_arch import VideoState
 from effowt_d2.video import Frame, FrameTracks
 
 from .time_split import MODEL_STAGES, TimeSplit, watch_model
@@ -38,25 +39,25 @@ class VideoPredictor:
     """Detects and tracks in frames as they come.
 
     Frames are scaled as in evaluation (``INPUT.MIN_SIZE_TEST``, ``INPUT.MAX_SIZE_TEST``); boxes come back in
-    the pixels of the frame. The model owns the tracker and resets it when the video changes.
+    the pixels of the frame. What is known of a video is in its state, which is the caller's.
 
     Args:
         cfg: config with ``MODEL.WEIGHTS`` set; a copy is kept.
+        profile: whether time is measured, for which a GPU is waited for at every stage.
 
     Attributes:
-        times: seconds per stage of the model, scaling of the frames included.
+        times: seconds per stage of the model, scaling of the frames included; empty unless ``profile``.
 
     Raises:
         ValueError, FileNotFoundError: see :func:`check_weights`.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, *, profile: bool = False) -> None:
         check_weights(cfg)
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
         EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
-        self._video_id = 0
-        self.times = TimeSplit(cfg.MODEL.DEVICE)
+        self.times = TimeSplit(cfg.MODEL.DEVICE, enabled=profile)
         watch_model(self.times, self.model)
 
     @property
@@ -64,52 +65,55 @@ class VideoPredictor:
         """Time spent in the model so far."""
         return sum(self.times.seconds.get(stage, 0.0) for stage in MODEL_STAGES)
 
-    def __call__(
-        self, image: np.ndarray, video_id: int, frame_index: int, frame_rate: float | None = None
-    ) -> Instances:
+    def start(self, *, frame_rate: float | None = None, numbers: Iterator[int] | None = None) -> VideoState:
+        """Begin a video, see :meth:`effowt_d2.modeling.meta_arch.OpenWorldTracker.start`."""
+        return self.model.start(frame_rate=frame_rate, numbers=numbers)
+
+    def __call__(self, state: VideoState, image: np.ndarray, frame_index: int) -> Instances:
         """Detect and track in one frame.
 
         Args:
+            state: of the video; it is changed.
             image: (H, W, 3) BGR uint8.
-            video_id: any number that tells this video from the one before.
             frame_index: place of the frame in the processed sequence; it increases within a video.
-            frame_rate: processed frames per second, for ``TRACKER.MEMORY_SECONDS``.
 
         Returns:
             Instances on the CPU with ``pred_boxes``, ``scores`` and ``track_ids``.
         """
-        place = dict(video_id=video_id, frame_index=frame_index, frame_rate=frame_rate)
-        return self._detect([self._input(image, **place)])[0]
+        return self._detect(state, [self._input(image, frame_index)])[0]
 
-    def _input(self, image: np.ndarray, **place) -> dict:
+    def _input(self, image: np.ndarray, frame_index: int) -> dict:
         with self.times.stage("scaling"):
             height, width = image.shape[:2]
             if self.cfg.INPUT.FORMAT == "RGB":
                 image = image[:, :, ::-1]
             tensor = resize_frame(image, self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MAX_SIZE_TEST)
-            return dict(image=tensor.float(), height=height, width=width, **place)
+            return dict(image=tensor.float(), height=height, width=width, frame_index=frame_index)
 
-    def _detect(self, inputs: list[dict]) -> list[Instances]:
+    def _detect(self, state: VideoState, inputs: list[dict]) -> list[Instances]:
         with self.times.stage("heads"), torch.inference_mode(), inference_autocast(self.cfg):
-            return [output["instances"].to("cpu") for output in self.model(inputs)]
+            _, found = self.model.step(state, inputs)
+            return [instances.to("cpu") for instances in found]
 
-    def track(self, frames: Iterable[Frame], fps: float) -> Iterator[FrameTracks]:
+    def track(
+        self, frames: Iterable[Frame], fps: float, *, numbers: Iterator[int] | None = None
+    ) -> Iterator[FrameTracks]:
         """Track through a video, ``TEST.FRAMES_PER_BATCH`` frames at a time.
 
         Args:
             frames: the frames, in order.
             fps: how many of them make a second of the video.
+            numbers: gives new tracks their ids; None: 0, 1, 2, ...
 
         Yields:
             For each frame, the tracks in it.
         """
-        self._video_id += 1
-        place = dict(video_id=self._video_id, frame_rate=fps)
+        state = self.start(frame_rate=fps, numbers=numbers)
         together = self.cfg.TEST.FRAMES_PER_BATCH
         # the memory counts processed frames, so that leaving frames out does not make it forget sooner
         numbered = enumerate(frames)
         while chunk := list(itertools.islice(numbered, together)):
-            found = self._detect([self._input(frame.image, frame_index=n, **place) for n, frame in chunk])
+            found = self._detect(state, [self._input(frame.image, n) for n, frame in chunk])
             for (_, frame), instances in zip(chunk, found):
                 yield _frame_tracks(frame, instances[instances.track_ids >= 0])
 
@@ -123,4 +127,5 @@ def _frame_tracks(frame: Frame, instances: Instances) -> FrameTracks:
         boxes=instances.pred_boxes.tensor.numpy(),
         ids=instances.track_ids.numpy(),
         scores=instances.scores.numpy(),
+        file=frame.file,
     )

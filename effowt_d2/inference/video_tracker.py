@@ -1,5 +1,6 @@
 """Tracking in three lines: a model by its name, a video in, boxes with lasting ids out."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 
 from effowt_d2.naming import TrackNamer, read_vocabulary
-from effowt_d2.video import Frame, FrameReader, FrameSource, FrameTracks, open_frames
+from effowt_d2.video import FrameReader, FrameSource, FrameTracks, open_frames
 
 from .time_split import TimeSplit
 from .tracking_config import make_tracking_config
@@ -25,8 +26,8 @@ class VideoTracker:
         for frame in tracker.track("video.mp4"):
             print(frame.time, frame.ids, frame.boxes)
 
-    Frames are read, tracked and let go one at a time, so an hour of video needs no more memory than a minute. Ids are
-    unique over all videos of a tracker.
+    Frames are read, tracked and let go one at a time, so an hour of video needs no more memory than a minute. Several
+    videos may be under way at once; each gives what it gives alone.
 
     Args:
         cfg_or_zoo_name: a config, a YAML file, or the name of a zoo config; a name brings the trained weights.
@@ -40,10 +41,11 @@ class VideoTracker:
         score_threshold: least score of a box that is given out; all of them are tracked.
         vocabulary: words to name tracks with: a list, a text file with one a line, or "tao"; None: no names.
         opts: config keys and values in turn, such as ``("TRACKER.PRESET", "simowt")``.
+        profile: whether ``times`` measures; a GPU is waited for at every stage then, which costs speed.
 
     Attributes:
         cfg: the config of the model.
-        times: seconds spent per stage so far.
+        times: seconds spent per stage so far; empty unless ``profile``.
 
     Raises:
         FileNotFoundError: no such config, checkpoint or vocabulary.
@@ -62,6 +64,7 @@ class VideoTracker:
         score_threshold: float = 0.3,
         vocabulary: str | Path | Sequence[str] | None = None,
         opts: Sequence = (),
+        profile: bool = False,
     ) -> None:
         choice = dict(weights=weights, device=device, precision=precision, max_side=max_side, memory=memory)
         self.cfg = make_tracking_config(cfg_or_zoo_name, **choice, opts=opts)
@@ -71,8 +74,8 @@ class VideoTracker:
         # what can be wrong is looked at before the model is built
         check_weights(self.cfg)
         words = read_vocabulary(vocabulary) if isinstance(vocabulary, (str, Path)) else vocabulary
-        self._predictor = VideoPredictor(self.cfg)
-        self._runs = 0
+        self._predictor = VideoPredictor(self.cfg, profile=profile)
+        self._numbers = itertools.count()
         self._namer = None if words is None else self._build_namer(list(words))
 
     def _build_namer(self, words: list[str]) -> TrackNamer:
@@ -92,8 +95,9 @@ class VideoTracker:
         start: float = 0.0,
         end: float | None = None,
         fps: float | None = None,
+        restart_ids: bool = False,
     ) -> Iterator[FrameTracks]:
-        """Track through a video. One at a time: once the frames of a second call are asked for, the first can't go on.
+        """Track through a video.
 
         Args:
             source: a video file, a folder of images, a glob or list of images, the number of a camera, an iterable of
@@ -101,10 +105,12 @@ class VideoTracker:
             stride: take every ``stride``-th frame.
             start, end: range in seconds; ``end`` None: to the end.
             fps: frames per second of images and arrays; None: 30. A video knows its own.
+            restart_ids: count ids from 0, as if this were the tracker's only video; otherwise they are unique over all of
+                its videos.
 
         Returns:
-            An iterator over the frames taken, with what was found in each. It raises RuntimeError where another one
-            of this tracker was begun since, or where the open video was read before.
+            An iterator over the frames taken, with what was found in each. It raises RuntimeError where the open video
+            was read before.
 
         Raises:
             FileNotFoundError, PermissionError, ValueError: the source can't be read, see ``open_frames``; at once.
@@ -112,30 +118,21 @@ class VideoTracker:
         if isinstance(source, FrameReader):
             if (stride, start, end, fps) != (1, 0.0, None, None):
                 raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
-            return self._run(source)
-        return self._run(open_frames(source, stride=stride, start=start, end=end, fps=fps))
+            return self._run(source, restart_ids)
+        return self._run(open_frames(source, stride=stride, start=start, end=end, fps=fps), restart_ids)
 
-    def _run(self, frames: FrameReader) -> Iterator[FrameTracks]:
-        self._runs += 1
-        if self._namer:
-            self._namer.reset()
+    def _run(self, frames: FrameReader, restart_ids: bool) -> Iterator[FrameTracks]:
+        namer = self._namer = self._namer.fresh() if self._namer else None
+        numbers = None if restart_ids else self._numbers
         with frames:
-            reader = self._while_latest(self.times.each("decoding", frames), self._runs)
-            for tracks in self._predictor.track(reader, frames.rate):
+            for tracks in self._predictor.track(self.times.each("decoding", frames), frames.rate, numbers=numbers):
                 tracks = tracks.above(self.score_threshold)
-                if self._namer:
+                if namer:
                     with self.times.stage("naming"):
-                        found = self._namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
+                        found = namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
                         tracks.names, tracks.name_scores = found
                 yield tracks
 
-    def _while_latest(self, frames: Iterator[Frame], run: int) -> Iterator[Frame]:
-        """The same frames, as long as the tracks in memory are those of this run."""
-        for frame in frames:
-            if run != self._runs:
-                raise RuntimeError("another video was begun with this tracker; the tracks of this one are forgotten")
-            yield frame
-
     def names(self) -> dict[int, tuple[str, float]]:
-        """Name and confidence of every track of the last video, by id; empty without a vocabulary."""
+        """Name and confidence of every track of the video begun last, by id; empty without a vocabulary."""
         return self._namer.names() if self._namer else {}

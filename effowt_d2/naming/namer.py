@@ -1,5 +1,6 @@
 """Names for tracks, frame by frame."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -96,6 +97,12 @@ class TrackNamer:
     def reset(self) -> None:
         """Forget all tracks; to be called between videos."""
         self._views = TrackViews(limit=self._limit)
+
+    def fresh(self) -> "TrackNamer":
+        """One for another video, with the same model; both go on independently."""
+        other = copy.copy(self)
+        other.reset()
+        return other
 
     def update(
         self, image_bgr: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .sound import Sound
+
 __all__ = ["DEFAULT_FPS", "Frame", "FrameReader", "never"]
 
 # frames per second of sources that don't know theirs
@@ -17,12 +19,21 @@ _TIME_ERROR = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame: its place in the source, the image (H, W, 3) BGR uint8, its name, and its time in seconds."""
+    """A frame of a source.
+
+    Attributes:
+        index: its place in the source.
+        image: (H, W, 3) BGR uint8.
+        name: for messages and results.
+        time: in seconds.
+        file: the image file it comes from, as a path in the folder that all files of the source are in; None: a video's.
+    """
 
     index: int
     image: np.ndarray
     name: str
     time: float
+    file: str | None = None
 
 
 def never() -> bool:
@@ -35,16 +46,19 @@ class FrameReader:
 
     Attributes:
         name: the source, for messages.
+        title: the source without the folders it's in, for results.
         fps: frames per second of the source, their mean where they vary.
         stride: every how many-th frame is taken.
         length: frames that will be taken if none is damaged, None where the source can't tell (a camera, a stream, a
             generator). An estimate where files with several images are among the images.
         skipped: frames of the time range that could not be decoded, so far; those missing at a cut are among them.
         hidden: frames that the file holds but doesn't show, such as the lead-in that an edit list leaves out.
+        sound: what was recorded with the frames, where all of a range are taken; None: nothing, or out of step.
         remarks: what the user should know about the source; more may come while reading.
 
     Args:
         name: the source, for messages.
+        title: the source without the folders it's in; None: ``name``.
         fps: frames per second.
         times: (N,) seconds of all frames of the source, increasing; None: unknown.
         stride: take every ``stride``-th frame.
@@ -59,6 +73,7 @@ class FrameReader:
         self,
         *,
         name: str,
+        title: str | None = None,
         fps: float,
         times: np.ndarray | None,
         stride: int = 1,
@@ -72,9 +87,11 @@ class FrameReader:
             raise ValueError(f"frames per second must be above 0 and finite, got {fps}")
         if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
             raise ValueError(f"the time range needs finite 0 <= start < end, got start {start} s and end {end} s")
-        self.name, self.fps, self.stride, self.skipped, self.hidden = name, float(fps), stride, 0, 0
+        self.name, self.title = name, name if title is None else title
+        self.fps, self.stride, self.skipped, self.hidden = float(fps), stride, 0, 0
         self._sizes: dict[tuple[int, int], int] = {}
         self.remarks: list[str] = []
+        self.sound: Sound | None = None
         error = min(_TIME_ERROR, 0.1 / fps)
         self._start, self._end = start - error, (math.inf if end is None else end) - error
         self._first: int | None = None
@@ -104,7 +121,7 @@ class FrameReader:
             self._first = index
         return (index - self._first) % self.stride == 0
 
-    def _frame(self, index: int, image: np.ndarray, name: str, time: float) -> Frame:
+    def _frame(self, index: int, image: np.ndarray, name: str, time: float, file: str | None = None) -> Frame:
         """A frame that is given out; a new size is noted."""
         size = (image.shape[1], image.shape[0])
         if size not in self._sizes:
@@ -114,7 +131,7 @@ class FrameReader:
                     f"{width}x{height} from frame {first}" for (width, height), first in self._sizes.items()
                 )
                 self.remarks.append(f"frames of several sizes ({sizes}); boxes are in pixels of their own frame")
-        return Frame(index, image, name, time)
+        return Frame(index, image, name, time, file)
 
     def __iter__(self) -> Iterator[Frame]:
         raise NotImplementedError

@@ -21,6 +21,7 @@ class FrameTracks:
         scores: (N,) float.
         names: N texts, what each track most likely is; None where nothing was named.
         name_scores: (N,) float, how sure each name is, 0 to 1; None where nothing was named.
+        file: the image file that the frame comes from, see :class:`effowt_d2.video.Frame`; None: a frame of a video.
     """
 
     index: int
@@ -32,6 +33,7 @@ class FrameTracks:
     scores: np.ndarray
     names: list[str] | None = None
     name_scores: np.ndarray | None = None
+    file: str | None = None
 
     def above(self, score: float) -> "FrameTracks":
         """The same frame with only the tracks scored ``score`` or better."""

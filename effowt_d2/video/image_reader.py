@@ -1,5 +1,6 @@
 """Frames that are images: files in a given order, or arrays as they come."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,16 @@ class ImageReader(FrameReader):
 
     def __init__(self, paths: Sequence[Path], *, name: str, fps: float | None, **choice: Any) -> None:
         self._paths, self._step = paths, 1 / (fps or DEFAULT_FPS)
+        self._folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+        choice.update(name=name, title=paths[0].name if len(paths) == 1 else self._folder.resolve().name)
         self._counts = [count_images(path) for path in paths]
         total = sum(self._counts)
         durations = [image.seconds or 0 for image in images_of_file(paths[0])] if len(paths) == 1 and total > 1 else [0]
         if 0 in durations:
-            super().__init__(name=name, fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
+            super().__init__(fps=fps or DEFAULT_FPS, times=np.arange(total) * self._step, **choice)
             return
         ends = np.cumsum(np.array(durations))
-        super().__init__(name=name, fps=len(ends) / ends[-1], times=ends - durations, **choice)
+        super().__init__(fps=len(ends) / ends[-1], times=ends - durations, **choice)
         if fps:
             self.remarks.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")
 
@@ -52,9 +55,9 @@ class ImageReader(FrameReader):
                     next(images, FileImage(None, reason="it ends early")) if wanted or count > 1 else FileImage(None)
                 )
                 if wanted and image.image is not None:
-                    yield self._frame(
-                        index, image.image, path.stem if count == 1 else f"{path.stem}:{number:06d}", time
-                    )
+                    frame_name = path.stem if count == 1 else f"{path.stem}:{number:06d}"
+                    file = path.absolute().relative_to(self._folder).as_posix()
+                    yield self._frame(index, image.image, frame_name, time, file)
                 elif wanted:
                     self._skip(path, image.reason)
                 index += 1

@@ -79,6 +79,12 @@ class Media:
         begin = float((self.stream.start_time or 0) * self.time_base) if self.format in _LENGTH_FROM_ZERO else 0.0
         return max(0.0, self.container.duration / av.time_base - begin)
 
+    @property
+    def sound_codec(self) -> str | None:
+        """Codec of the sound that a player plays; None where there is none that FFmpeg knows."""
+        sound = self.container.streams.best("audio")
+        return sound.codec_context.codec.canonical_name if sound and sound.codec_context else None
+
     def packets(self) -> Iterator[av.Packet]:
         """The packets of the video, at continuous times."""
         failures = 0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from effowt_d2.evaluation.result_text import JSON_LIST_END, JSON_LIST_START, json_list_items, mot_line
@@ -61,8 +62,13 @@ RESULT_ENDINGS: dict[str, type[ResultsWriter]] = {
 }
 
 
-def open_results(path: str | Path) -> ResultsWriter:
+def open_results(path: str | Path, *, video: str | None = None, words: Sequence[str] = ()) -> ResultsWriter:
     """A writer for ``.json`` (TAO), ``.cocovid.json`` (COCO-VID), ``.txt`` (MOTChallenge) or ``.csv``.
+
+    Args:
+        path: where to; a file is replaced.
+        video: name of the video in COCO-VID; None: that of the file.
+        words: all names that tracks may get, the categories of COCO-VID.
 
     Raises:
         ValueError: unknown ending.
@@ -71,6 +77,6 @@ def open_results(path: str | Path) -> ResultsWriter:
     path = Path(path)
     for ending, writer in RESULT_ENDINGS.items():
         if path.name.lower().endswith(ending):
-            return writer(path)
+            return writer(path, video=video, words=words)
     known = ", ".join(RESULT_ENDINGS)
     raise ValueError(f"results {path}: unknown ending {path.suffix!r}; known: {known}")

@@ -1,7 +1,7 @@
 """A results file written frame by frame in constant memory, and whole after every frame."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from effowt_d2.utils.boxes import xyxy_to_xywh
@@ -52,7 +52,8 @@ class GrowingFile:
         Raises:
             OSError: it could not be written; the file is as before then.
         """
-        data = text.encode()
+        # names of files may hold bytes that are no text
+        data = text.encode(errors="backslashreplace")
         try:
             self._write(data + self._footer)
         except OSError:
@@ -77,6 +78,8 @@ class ResultsWriter:
 
     Args:
         path: where to.
+        video: name of the video; None: that of the file.
+        words: all names that tracks may get.
 
     Raises:
         OSError: the file can't be written there.
@@ -84,9 +87,9 @@ class ResultsWriter:
 
     header, footer = "", ""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, video: str | None = None, words: Sequence[str] = ()) -> None:
         check_file(path)
-        self.path = path
+        self.path, self.video, self.words = path, path.name.split(".")[0] if video is None else video, words
         self.frames = self.tracks = 0
         self._partial = partial_name(path)
         self._file: GrowingFile | None = None

@@ -45,7 +45,9 @@ class StreamReader(FrameReader):
         rate = fps if fps and self._media.raw else float(self._media.rate or DEFAULT_FPS)
         promised = self._media.promised
         times = np.arange(max(1, round(promised * rate))) / rate if promised else None
-        super().__init__(name=name, fps=rate, times=times, stop=stop, **choice)
+        super().__init__(
+            name=name, title=PurePosixPath(urlsplit(name).path).name or name, fps=rate, times=times, stop=stop, **choice
+        )
         self._stem = PurePosixPath(urlsplit(address).path).stem or name
         self._used = False
         self._frames = read_ahead(self._read, stop)

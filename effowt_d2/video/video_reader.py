@@ -11,6 +11,7 @@ import numpy as np
 from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
 from .media import Media
 from .picture import PictureMaker
+from .sound import Sound
 from .structure import read_structure
 from .timeline import Timeline, measure
 
@@ -49,11 +50,14 @@ class VideoReader(FrameReader):
             timeline = self._measured(media, fps, stop)
             self._can_seek = not media.numbered and not media.restarts
             rate_given = bool(fps or media.rate)
+            codec = None if media.restarts else media.sound_codec
         finally:
             media.close()
         self._timeline, self._times = timeline, timeline.times
-        super().__init__(name=str(path), fps=timeline.fps, times=self._times, stop=stop, **choice)
+        super().__init__(name=str(path), title=path.name, fps=timeline.fps, times=self._times, stop=stop, **choice)
         self.hidden = timeline.hidden
+        if codec and self.stride == 1:
+            self.sound = Sound(path, float(timeline.ticks[0] * timeline.time_base), codec)
         self._make_remarks(unused=fps if fps and not media.raw else None, unknown_rate=media.raw and not rate_given)
         self._used = False
         # decoded now, so that a video without a decodable frame is known before a model is built

@@ -52,7 +52,7 @@ def test_reloaded_model_gives_bit_equal_outputs(make_tracker, tmp_path):
     model, other = make_tracker(1), make_tracker(2)
     image = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     still = {"image": image, "height": 64, "width": 96}
-    inputs = [{**still, "video_id": 1, "frame_index": 0}]
+    inputs = [{**still, "state": model.start(), "frame_index": 0}]
     with torch.no_grad():
         expected = model(inputs)[0]["instances"]
         before = other([still])[0]["instances"]
@@ -60,7 +60,7 @@ def test_reloaded_model_gives_bit_equal_outputs(make_tracker, tmp_path):
     EffOWTCheckpointer(model, str(tmp_path)).save("model")
     EffOWTCheckpointer(other).load(str(tmp_path / "model.pth"))
     with torch.no_grad():
-        found = other(inputs)[0]["instances"]
+        found = other([dict(inputs[0], state=other.start())])[0]["instances"]
     assert torch.equal(found.pred_boxes.tensor, expected.pred_boxes.tensor)
     assert torch.equal(found.scores, expected.scores)
     assert torch.equal(found.track_ids, expected.track_ids)

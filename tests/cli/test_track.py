@@ -3,13 +3,15 @@
 import csv
 import json
 
+import av
 import cv2
 import numpy as np
 import pytest
 from helpers.blobs import SIZE, corner, count, make_frame, run
+from helpers.made_media import add_sound, encode
 from helpers.made_mp4 import set_durations, turn_right
 from helpers.made_videos import make_video
-from helpers.messages import lacks
+from helpers.messages import assert_says, lacks
 
 from effowt_d2.video import open_frames
 
@@ -81,7 +83,7 @@ def test_score_threshold_and_max_side(config_file, folder, tmp_path):
     assert run(config_file, *results, "--score-threshold", "1.0") == 0
     kept = json.loads((tmp_path / "r.json").read_text())
     assert all(result["score"] >= 1 for result in kept) and len(kept) < 36
-    assert run(config_file, *results, "--max-side", 48, "--score-threshold", 0) == 0
+    assert run(config_file, *results, "--overwrite", "--max-side", 48, "--score-threshold", 0) == 0
     # at half size a pixel of the model is two of the frame
     assert {result["bbox"][0] % 2 for result in json.loads((tmp_path / "r.json").read_text())} == {0}
 
@@ -98,7 +100,7 @@ def test_all_outputs_of_a_run_at_once(config_file, video, tmp_path, capsys):
     files = [tmp_path / name for name in ("r.json", "r.cocovid.json", "r.txt", "r.csv")]
     results = [argument for file in files for argument in ("--results", file)]
     outputs = ["--output", tmp_path / "out.mp4", "--report", tmp_path / "r.html"]
-    assert run(config_file, "--input", video, *results, *outputs, "--no-labels") == 0
+    assert run(config_file, "--input", video, *results, *outputs, "--no-labels", "--profile") == 0
     printed = capsys.readouterr().out
     for file in (*files, tmp_path / "out.mp4", tmp_path / "r.html"):
         assert file.stat().st_size and not lacks(printed, f"{file} (12 frames)")
@@ -111,10 +113,12 @@ def test_a_video_of_variable_frame_rate_and_its_times(config_file, video, tmp_pa
     set_durations(video, [0.1] * 6 + [0.4] * 6)
     outputs = ["--output", tmp_path / "out.mp4", "--results", tmp_path / "r.csv"]
     assert run(config_file, "--input", video, *outputs) == 0
-    assert count(tmp_path / "out.mp4") == 12
+    with open_frames(tmp_path / "out.mp4") as frames:
+        written = [frame.time for frame in frames]
     with open(tmp_path / "r.csv", newline="") as file:
         times = sorted({float(row["time"]) for row in csv.DictReader(file)})
     assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0, 1.4, 1.8, 2.2, 2.6], abs=1e-3)
+    assert written == pytest.approx(times, abs=1e-3)
 
 
 def test_an_upright_video_gives_boxes_in_the_picture_as_shown(config_file, video, tmp_path):
@@ -133,11 +137,25 @@ def test_a_lost_track_is_remembered_for_a_second(config_file, folder, tmp_path):
     names = [folder / "0.png", *[tmp_path / "empty.png"] * 15, folder / "1.png"]
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
     # away for 15 frames: longer than the 10 of the preset
-    arguments = ["--fps", 20, "--results", tmp_path / "r.csv", "--input", *names]
+    arguments = ["--fps", 20, "--results", tmp_path / "r.csv", "--overwrite", "--input", *names]
     for choice, tracks in (([], 3), (["--memory", 0.5], 6)):
         assert run(config_file, *choice, *arguments) == 0
         with open(tmp_path / "r.csv", newline="") as file:
             assert len({row["track_id"] for row in csv.DictReader(file)}) == tracks
+
+
+@pytest.mark.parametrize("stride, streams", [(1, ["video", "audio"]), (2, ["video"])])
+def test_sound_is_copied_where_no_frame_is_left_out(config_file, tmp_path, stride, streams):
+    source = add_sound(encode(tmp_path / "silent.mp4"), tmp_path / "v.mp4")
+    assert run(config_file, "--input", source, "--output", tmp_path / "out.mp4", "--stride", stride) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [stream.type for stream in container.streams] == streams
+
+
+def test_what_does_not_fit_into_the_output_is_noted(config_file, tmp_path, capsys):
+    source = add_sound(encode(tmp_path / "silent.mp4"), tmp_path / "v.mp4")
+    assert run(config_file, "--input", source, "--output", tmp_path / "out.webm") == 0
+    assert_says(capsys.readouterr().out, "note", "aac", "out.webm")
 
 
 def test_the_progress_bar_counts_the_boxes_shown(config_file, folder, tmp_path, capsys):

@@ -34,6 +34,8 @@ BAD = (
     (("linked/0.png", "frames/1.png", "--output", "linked"), ["linked"]),
     (("linked/0.png", "linked/1.png", "--output", "./frames"), ["./frames"]),
     (("frames", "--output", "old"), ["old", "000003.jpg"]),
+    (("frames", "--results", "clip.json"), ["clip.json", "--overwrite"]),
+    (("frames", "--output", "text.mp4", *RESULTS), ["text.mp4", "--overwrite"]),
     (("97", *RESULTS), [97]),
     (("frames", *RESULTS, "--results", "r.xml"), [".xml", ".cocovid.json", ".json", ".txt", ".csv"]),
     (("frames", *RESULTS, "--results", "./r.json"), ["r.json", "--results"]),
@@ -166,9 +168,18 @@ def test_a_gpu_out_of_memory_leaves_what_was_done(config_file, folder, tmp_path,
 
 def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folder, tmp_path, capsys):
     (tmp_path / "out.mp4").write_text("old")
-    # the encoder doesn't report that its file ends here; the check of the finished one does
+    # the index of the video, written last, finds no room
     with no_file_above(2500):
-        code = run(config_file, "--input", folder, "--output", tmp_path / "out.mp4", "--results", tmp_path / "r.txt")
+        code = run(
+            config_file,
+            "--input",
+            folder,
+            "--output",
+            tmp_path / "out.mp4",
+            "--results",
+            tmp_path / "r.txt",
+            "--overwrite",
+        )
     printed = capsys.readouterr()
     assert code == 2
     assert_says(printed.err, "out.mp4", "12 frames")

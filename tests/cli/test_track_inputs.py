@@ -1,12 +1,17 @@
 """Exit codes and notes of the command line for inputs of every kind."""
 
+import contextlib
 import csv
+import json
+import os
 import shutil
 import signal
 import socket
 from pathlib import Path
 
+import cv2
 import pytest
+from helpers.blobs import make_frame
 from helpers.made_media import cut, encode
 from helpers.messages import assert_says
 
@@ -87,6 +92,39 @@ def test_a_name_of_any_bytes_is_printed(config_file, tmp_path, capsys):
     path = cut(encode(tmp_path / b"v\xff.mkv".decode("utf-8", "surrogateescape"), size=(320, 240)), 0.6)
     assert run(config_file, path, tmp_path / "r.json") == 0
     assert_says(capsys.readouterr().out, "note", r"v\udcff.mkv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "video"])
+def test_coco_vid_names_the_video_and_its_files(config_file, tmp_path, kind):
+    video = encode(tmp_path / "clip.mp4", 3, size=(320, 240))
+    folders = [tmp_path / "shots" / "left", tmp_path / "shots" / "right"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            cv2.imwrite(str(folder / name), make_frame(0))
+    source = {"folder": folders[:1], "list": [folder / "a.png" for folder in folders], "video": [video]}[kind]
+    arguments = ["--config-file", config_file, "--results", tmp_path / "r.cocovid.json", "--input", *source]
+    assert track.main(list(map(str, arguments))) == 0
+    found = json.loads((tmp_path / "r.cocovid.json").read_text())
+    names = {"folder": "left", "list": "shots", "video": "clip.mp4"}
+    files = {
+        "folder": ["a.png", "b.png"],
+        "list": ["left/a.png", "right/a.png"],
+        "video": ["000000.jpg", "000001.jpg", "000002.jpg"],
+    }
+    assert found["videos"][0]["name"] == names[kind]
+    assert [image["file_name"] for image in found["images"]] == files[kind]
+
+
+def test_every_file_may_have_a_name_of_any_bytes(config_file, tmp_path):
+    stem = str(tmp_path / b"v\xff".decode("utf-8", "surrogateescape"))
+    source = encode(Path(f"{stem}.mp4"), size=(320, 240))
+    targets = [f"{stem}.csv", f"{stem}.json", f"{stem}.txt", f"{stem}.cocovid.json"]
+    results = [word for target in targets for word in ("--results", target)]
+    arguments = ["--output", f"{stem}.webm", "--report", f"{stem}.html", *results]
+    with open(tmp_path / "printed", "w", encoding="utf-8") as printed, contextlib.redirect_stdout(printed):
+        assert track.main(["--config-file", str(config_file), "--input", str(source), *arguments]) == 0
+    assert all(os.path.getsize(target) for target in [*targets, f"{stem}.webm", f"{stem}.html"])
 
 
 def test_a_url_that_does_not_answer(config_file, tmp_path, capsys):

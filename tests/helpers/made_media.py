@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from .made_videos import make_frame
 
@@ -78,4 +79,24 @@ def cut(path: Path, fraction: float) -> Path:
     """The file without its end."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * fraction)])
+    return path
+
+
+def add_sound(video: Path, path: Path, codec: str = "aac") -> Path:
+    """A copy of the video with a rising tone as long as it is."""
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        frames = target.add_stream_from_template(source.streams.video[0])
+        sound = target.add_stream(codec, rate=44100)
+        seconds = source.duration / av.time_base
+        time = np.arange(round(44100 * seconds)) / 44100
+        wave = (0.3 * np.sin(2 * np.pi * (300 + 200 * time) * time)).astype(np.float32)
+        for start in range(0, len(wave), 1024):
+            frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+            target.mux(sound.encode(frame))
+        target.mux(sound.encode(None))
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = frames
+                target.mux(packet)
     return path

@@ -14,8 +14,7 @@ from detectron2.utils.env import seed_all_rng
 from torch import Tensor, nn
 
 from effowt_d2.engine import OpenWorldTrainer
-from effowt_d2.modeling.meta_arch import build_tracker
-from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
+from effowt_d2.modeling.meta_arch import VideoState, build_tracker
 from effowt_d2.utils.boxes import xywh_to_xyxy
 from helpers.configs import plugin_config
 
@@ -36,7 +35,16 @@ class StandIn(nn.Module):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         type(self).built += 1
-        self.video_memory = VideoMemory(build_tracker(cfg.TRACKER))
+        self.tracker = build_tracker(cfg.TRACKER)
+
+    def start(self, **about) -> VideoState:
+        return VideoState(self.tracker, **about)
+
+    def step(self, state: VideoState, frames: list[dict]) -> tuple[VideoState, list[Instances]]:
+        return state, [self.track(dict(frame, state=state)) for frame in frames]
+
+    def associate(self, state: VideoState, instances: Instances, frame_index: int) -> Tensor:
+        return state.associate(instances, frame_index)
 
     def forward(self, samples: list[dict]):
         if self.training:
@@ -50,8 +58,7 @@ class StandIn(nn.Module):
         boxes, scores, embeddings = self.find(frame["image"])
         found = Instances((frame["height"], frame["width"]), pred_boxes=Boxes(boxes), scores=scores)
         found.embeddings = embeddings
-        place = frame["video_id"], frame["frame_index"], frame.get("frame_rate")
-        found.track_ids = self.video_memory.associate(found, *place)
+        found.track_ids = self.associate(frame["state"], found, frame["frame_index"])
         found.pred_boxes.scale(frame["width"] / width, frame["height"] / height)
         return found
 

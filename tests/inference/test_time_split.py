@@ -62,14 +62,13 @@ def test_getting_items_and_calling_functions_count():
 def test_the_parts_of_a_model():
     times, model = TimeSplit(), nn.Module()
     model.backbone = Slow(Slow())
-    model.video_memory = nn.Module()
-    model.video_memory.associate = lambda frame: spend(3) or frame
+    model.associate = lambda frame: spend(3) or frame
     watch_model(times, model)
     for _ in range(2):
         with times.stage("heads"):
             model.backbone(torch.zeros(1))
             spend(4)
-            assert model.video_memory.associate(5) == 5
+            assert model.associate(5) == 5
     assert times.seconds == {"heads": 8, "side network": 2, "tower": 2, "association": 6}
     alone = TimeSplit()
     model.backbone = Slow()
@@ -96,6 +95,20 @@ def test_the_gpu_of_the_model_is_waited_for_and_no_other(monkeypatch):
         with TimeSplit(device).stage("model"):
             pass
     assert waited == [torch.device("cuda:1")] * 2
+
+
+def test_nothing_is_measured_and_no_gpu_waited_for_unless_asked(monkeypatch):
+    waited, model = [], nn.Module()
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: waited.append(device))
+    model.backbone, associate = Slow(), (lambda frame: frame)
+    model.associate = associate
+    times = TimeSplit("cuda:1", enabled=False)
+    watch_model(times, model)
+    with times.stage("heads"):
+        model.backbone(torch.zeros(1))
+    assert list(times.each("reading", [1, 2])) == [1, 2]
+    assert not times.seconds and not waited and model.associate is associate
+    assert not model.backbone._forward_hooks and not model.backbone._forward_pre_hooks
 
 
 def test_shares_are_told():

@@ -61,7 +61,7 @@ def test_a_frame_is_scaled_as_in_an_evaluation(tracker, frames, tmp_path):
     cfg = tracker._predictor.cfg
     expected = FrameMapper(cfg)({"file_name": str(tmp_path / "0.png")})["image"]
     assert expected.shape[1:] != (256, 180)
-    scaled = tracker._predictor._input(frames[0][:, :180])["image"]
+    scaled = tracker._predictor._input(frames[0][:, :180], 0)["image"]
     torch.testing.assert_close(scaled, expected.float(), rtol=0, atol=0)
 
 
@@ -128,15 +128,28 @@ def test_what_is_wrong_is_told_at_once(tracker, frames, tmp_path):
         tracker.track(frames, fps=float("nan"))
 
 
-def test_a_video_that_another_took_the_place_of_can_not_go_on(tracker, found, frames):
-    first = tracker.track(frames)
-    next(first)
-    second = tracker.track(frames[:2])
-    # not begun yet, it takes no place
-    next(first)
-    assert plain(list(second)) == plain(found[:2])
-    with raises(RuntimeError, "another video"):
-        next(first)
+def same(results, expected):
+    """Frame by frame the same ids, boxes and names."""
+    for one, other in zip(results, expected, strict=True):
+        assert (one.index, one.ids.tolist(), one.names) == (other.index, other.ids.tolist(), other.names)
+        assert one.boxes.tolist() == other.boxes.tolist() and one.scores.tolist() == other.scores.tolist()
+
+
+@pytest.mark.parametrize("vocabulary", [None, ["disc", "star", "cross"]])
+def test_two_videos_interleaved_give_what_each_gives_alone(frames, vocabulary):
+    tracker = VideoTracker(NAME, device="cpu", max_side=384, vocabulary=vocabulary)
+    sources = [frames, [np.ascontiguousarray(frame[:, ::-1]) for frame in reversed(frames)]]
+    alone = [list(tracker.track(source, restart_ids=True)) for source in sources]
+    assert all(min(result.ids.min(initial=9) for result in results) == 0 for results in alone)
+    both = list(zip(*(tracker.track(source, restart_ids=True) for source in sources)))
+    for number, results in enumerate(alone):
+        same([pair[number] for pair in both], results)
+
+
+def test_ids_of_interleaved_videos_differ_unless_they_restart(tracker, frames):
+    both = list(zip(tracker.track(frames), tracker.track(frames)))
+    first, second = ({track_id for pair in both for track_id in pair[number].ids.tolist()} for number in (0, 1))
+    assert first and second and not first & second
 
 
 def test_a_config_is_not_changed(frames):
@@ -206,7 +219,10 @@ def test_the_longest_side_counts_where_frames_are_not_scaled_too(shortest, expec
     assert (cfg.MIN_SIZE_TEST, cfg.MAX_SIZE_TEST) == (expected, 96)
 
 
-def test_times_are_split(tracker, found):
-    seconds = tracker.times.seconds
+def test_times_are_split_where_that_is_asked_for(tracker, found, frames):
+    assert tracker.times.seconds == {}
+    profiled = VideoTracker(NAME, device="cpu", max_side=384, profile=True)
+    list(profiled.track(frames[:2]))
+    seconds = profiled.times.seconds
     assert set(seconds) >= {"decoding", "scaling", "tower", "side network", "heads", "association"}
     assert all(value > 0 for value in seconds.values())

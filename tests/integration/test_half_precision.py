@@ -18,7 +18,7 @@ from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.engine import OpenWorldTrainer
 from effowt_d2.engine.step import inference_autocast
 from effowt_d2.inference.video_predictor import VideoPredictor
-from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
+from effowt_d2.modeling.meta_arch import VideoState
 from effowt_d2.tracking import PRESETS, Tracker
 
 torch.set_num_threads(1)
@@ -58,7 +58,8 @@ def frames():
 
 def predict(folder, *options):
     predictor = VideoPredictor(config(folder, *options))
-    return [predictor(frame, 1, number) for number, frame in enumerate(frames())]
+    state = predictor.start()
+    return [predictor(state, frame, number) for number, frame in enumerate(frames())]
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +110,13 @@ def test_association_is_in_full_precision():
     boxes = torch.cat([corners, corners + 50], dim=1)
     order = torch.randperm(count, generator=generator)
     settings = {**PRESETS["tao"], "appearance": "cosine", "cosine_floor": -1.0, "max_overlap": 1.0}
-    memory = VideoMemory(Tracker(**{**settings, "init_score": 0.5, "match_score": 0.5}))
+    state = VideoState(Tracker(**{**settings, "init_score": 0.5, "match_score": 0.5}))
     ids = []
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for number, rows in enumerate((torch.arange(count), order)):
             instances = Instances((2100, 2100), pred_boxes=Boxes(boxes[rows]), scores=torch.full((count,), 0.9))
             instances.embeddings = embeddings[rows]
-            ids.append(memory.associate(instances, "video", number))
+            ids.append(state.associate(instances, number))
     assert torch.equal(ids[1], ids[0][order])
 
 

@@ -236,4 +236,4 @@ def test_the_page_about_plugins_runs(written):
     assert {id(p) for p in parts} == {id(p) for p in own.backbone.parameters() if p.requires_grad}
     tracker = effowt_zoo.get_config("quick/shapes_ow_effowt.yaml")
     tracker.MODEL.META_ARCHITECTURE = "MyTracker"
-    assert build_model(tracker).video_memory.tracker.memory_frames == 30
+    assert build_model(tracker).start().tracker.memory_frames == 30

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from importlib.metadata import packages_distributions
+from itertools import chain
 
 import pytest
 from helpers import ROOT
@@ -41,7 +42,9 @@ def plain(requirement):
 
 @pytest.mark.parametrize("folder", [ROOT / "effowt_d2", *PROJECTS], ids=name_of)
 def test_everything_is_declared(folder):
-    declared = {plain(text) for text in load_file(folder.parent / "pyproject.toml")["project"]["dependencies"]}
+    project = load_file(folder.parent / "pyproject.toml")["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    declared = {plain(text) for text in [*project["dependencies"], *chain.from_iterable(extras)]}
     found = {path.split(".")[0] for path in imports(folder)} - {folder.name, *FREE} - sys.stdlib_module_names
     distributions = packages_distributions()
     assert {x for x in found if not declared & {plain(name) for name in distributions.get(x, [x])}} == set()

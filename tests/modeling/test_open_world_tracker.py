@@ -9,6 +9,8 @@ from detectron2.utils.events import EventStorage
 from helpers.messages import raises
 from helpers.tiny_detector import picture, sharpen, tiny_config, training_input
 
+from effowt_d2.modeling.meta_arch import RunningVideo
+
 REID_LOSSES = {"loss_reid", "loss_reid_aux"}
 
 
@@ -93,7 +95,7 @@ def test_odd_images_train_and_track(inputs):
         assert p.grad is None or p.grad.isfinite().all()
     frames = [dict(image=x["image"], video_id=0, frame_index=i) for i, x in enumerate(inputs)]
     with torch.no_grad():
-        for x, output in zip(inputs, model.eval()(frames)):
+        for x, output in zip(inputs, RunningVideo(model.eval())(frames)):
             found = output["instances"]
             assert found.image_size == tuple(x["image"].shape[1:]) and len(found.track_ids) == len(found)
 
@@ -107,10 +109,9 @@ def video(video_id, seeds, start: int = 0):
 
 @torch.no_grad()
 def track(model, frames, batch: int = 1):
-    """The Instances of each frame, from a fresh memory."""
-    model.train()
-    model.eval()
-    return [y["instances"] for i in range(0, len(frames), batch) for y in model(frames[i : i + batch])]
+    """The Instances of each frame, as a loop over a dataset gets them."""
+    running = RunningVideo(model)
+    return [y["instances"] for i in range(0, len(frames), batch) for y in running(frames[i : i + batch])]
 
 
 def ids_in(instances) -> set:
@@ -146,27 +147,46 @@ def test_every_video_starts_anew(model, batch):
         assert ids[0] == ids[1] and ids[2] == ids[3] and not ids[0] & ids[2]
 
 
-def test_training_in_between_ends_the_video(model):
-    frames = video(1, [3, 3, 3])
-    with torch.no_grad():
-        (first,), (second,) = model.eval()(frames[:1]), model.eval()(frames[1:2])
-        model.train()
-        (third,) = model.eval()(frames[2:])
-    first, second, third = (ids_in(x["instances"]) for x in (first, second, third))
-    assert len(first) > 1 and first == second and not second & third
-
-
 def test_still_images_have_no_ids(model):
     with torch.no_grad():
-        still, frame = model([{"image": picture(3)}, *video(1, [3])])
+        still, frame = RunningVideo(model)([{"image": picture(3)}, *video(1, [3])])
     still, frame = still["instances"], frame["instances"]
     assert set(still.get_fields()) == {"pred_boxes", "scores", "pred_classes"} and still.image_size == (64, 96)
     assert set(frame.get_fields()) == {"pred_boxes", "scores", "pred_classes", "track_ids"}
 
 
 def test_a_frame_needs_its_index(model):
+    frame = {"image": picture(3), "video_id": 4, "file_name": "a.jpg"}
     with raises(ValueError, "a.jpg", "video_id", "frame_index"):
-        model([{"image": picture(3), "video_id": 4, "file_name": "a.jpg"}])
+        RunningVideo(model)([frame])
+    with raises(ValueError, "a.jpg", "state", "frame_index"):
+        model([dict(frame, state=model.start())])
+
+
+def test_a_frame_of_a_dataset_needs_a_state(model):
+    with raises(ValueError, "video_id", "state", "RunningVideo"):
+        model(video(1, [3]))
+
+
+@torch.no_grad()
+def test_videos_that_are_interleaved_give_what_each_gives_alone(model):
+    model.eval()
+    videos = [[dict(frame) for frame in video(number, seeds)] for number, seeds in ((1, [3, 3, 4]), (2, [4, 3, 3]))]
+    alone = []
+    for frames in videos:
+        state, results = model.start(), []
+        for frame in frames:
+            state, found = model.step(state, [frame])
+            results += found
+        alone.append(results)
+    states, both = [model.start() for _ in videos], [[], []]
+    for turn in zip(*videos):
+        for number, frame in enumerate(turn):
+            states[number], found = model.step(states[number], [frame])
+            both[number] += found
+    for results, expected in zip(both, alone):
+        assert [x.track_ids.tolist() for x in results] == [x.track_ids.tolist() for x in expected]
+        assert ids_in(results[0])
 
 
 def given(boxes, size) -> Instances:
@@ -178,8 +198,8 @@ def given(boxes, size) -> Instances:
 
 def test_ids_stay_with_their_boxes_when_empty_boxes_are_dropped(model):
     a, b, empty = (4, 4, 30, 30), (50, 10, 90, 60), (20, 20, 20, 40)
-    frames = video(1, [3, 3])
-    track(model, [])
+    state = model.start()
+    frames = [dict(frame, state=state) for frame in video(1, [3, 3])]
     with torch.no_grad():
         (first,) = model.inference(frames[:1], [given([a, empty, b], (64, 96))])
         (second,) = model.inference(frames[1:], [given([empty, b, a], (64, 96))])
@@ -192,7 +212,8 @@ def test_the_tracker_sees_pixels_of_the_output():
     """By overlap alone, a box keeps its id when only the size of the network's input changes."""
     model = make_model(TRACKER__IOU_WEIGHT=1.0).eval()
     a, b = (4, 4, 20, 20), (50, 10, 90, 60)
-    small, large = (dict(image=picture(3, *size), height=64, width=96, video_id=1) for size in [(64, 96), (128, 192)])
+    common = dict(height=64, width=96, state=model.start())
+    small, large = (dict(common, image=picture(3, *size)) for size in [(64, 96), (128, 192)])
     double = [tuple(2 * x for x in box) for box in (b, a)]
     with torch.no_grad():
         (first,) = model.inference([dict(small, frame_index=0)], [given([a, b], (64, 96))])
@@ -202,7 +223,7 @@ def test_the_tracker_sees_pixels_of_the_output():
 
 def test_raw_results_are_neither_scaled_nor_tracked(model):
     with torch.no_grad():
-        (raw,) = model.inference(video(1, [3]), do_postprocess=False)
+        (raw,) = model.inference([{"image": picture(3)}], do_postprocess=False)
     assert raw.image_size == (64, 96) and not raw.has("track_ids") and raw.pred_boxes.tensor.max() <= 96
 
 
@@ -235,7 +256,7 @@ def test_a_backbone_that_wants_image_sizes_gets_them():
     losses_of(model, [training_input(0), training_input(1, height=40, width=100)])
     assert model.backbone.seen == [(64, 96), (40, 100), (64, 96), (40, 100)]
     with torch.no_grad():
-        model.eval()(video(1, [3]))
+        model.eval()([{"image": picture(3)}])
     assert model.backbone.seen == [(64, 96)]
 
 
@@ -248,10 +269,11 @@ def test_a_frame_does_not_depend_on_its_padding(tiny, height, width):
     sharpen(model.proposal_generator, model.roi_heads)
     embeddings = []
     model.reid_head.register_forward_hook(lambda module, args, output: embeddings.append(output[0]))
-    frame = dict(image=picture(3, height, width), video_id=1, frame_index=0)
+    image = picture(3, height, width)
+    frame = dict(image=image, state=model.start(), frame_index=0)
     with torch.no_grad():
         (alone,) = model([frame])
-        padded, _ = model([frame, dict(image=picture(4, 128, 160))])
+        padded, _ = model([dict(frame, frame_index=1), dict(image=picture(4, 128, 160))])
     alone, padded = alone["instances"], padded["instances"]
     assert len(alone) > 1
     torch.testing.assert_close(padded.pred_boxes.tensor, alone.pred_boxes.tensor, rtol=1e-4, atol=1e-3)
@@ -260,8 +282,8 @@ def test_a_frame_does_not_depend_on_its_padding(tiny, height, width):
     # pooling reads beyond the border for a box in the corner
     corner, anywhere = given([(width - 12, height - 9, width, height)], (height, width)), given([], (128, 160))
     with torch.no_grad():
-        model.inference([frame], [corner])
-        model.inference([frame, dict(image=picture(4, 128, 160))], [corner, anywhere])
+        model.inference([dict(frame, frame_index=2)], [corner])
+        model.inference([dict(frame, frame_index=3), dict(image=picture(4, 128, 160))], [corner, anywhere])
     torch.testing.assert_close(embeddings[3], embeddings[2], rtol=1e-4, atol=1e-5)
 
 
@@ -279,4 +301,4 @@ def test_precomputed_proposals_are_refused():
 
 def test_inference_needs_eval_mode():
     with raises(RuntimeError, "eval"):
-        make_model().train().inference(video(1, [3]))
+        make_model().train().inference([{"image": picture(3)}])

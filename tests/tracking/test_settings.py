@@ -9,8 +9,7 @@ from detectron2.structures import Boxes, Instances
 from helpers.configs import plugin_config
 from helpers.messages import raises
 
-from effowt_d2.modeling.meta_arch import build_tracker
-from effowt_d2.modeling.meta_arch.video_memory import VideoMemory
+from effowt_d2.modeling.meta_arch import VideoState, build_tracker
 from effowt_d2.tracking import PRESETS, Tracker
 
 SETTINGS = [name for name in inspect.signature(Tracker.__init__).parameters if name != "self"]
@@ -197,10 +196,10 @@ def test_a_model_names_the_key_of_seconds_without_a_rate(cfg):
     cfg.TRACKER.MEMORY_SECONDS = 2.5
     boxes, scores, embeddings = detections()
     found = Instances((32, 32), pred_boxes=Boxes(boxes), scores=scores, embeddings=embeddings)
-    memory = VideoMemory(build_tracker(cfg.TRACKER))
+    tracker = build_tracker(cfg.TRACKER)
     with raises(ValueError, "TRACKER.MEMORY_SECONDS", 2.5):
-        memory.associate(found, "clip", 0)
-    assert memory.associate(found, "clip", 0, frame_rate=10.0).tolist() == [0, 1]
+        VideoState(tracker).associate(found, 0)
+    assert VideoState(tracker, frame_rate=10.0).associate(found, 0).tolist() == [0, 1]
 
 
 def test_frame_index_must_be_an_integer():

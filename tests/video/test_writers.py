@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -17,17 +18,17 @@ from pycocotools.coco import COCO
 from effowt_d2.evaluation.results_io import load_results
 from effowt_d2.utils.files import DiskFullError
 from effowt_d2.video import FrameTracks, open_frames, open_results, open_writer
+from effowt_d2.video.encoders import VIDEO_ENCODERS
 from effowt_d2.video.results import RESULT_ENDINGS
-from effowt_d2.video.video_writer import VIDEO_CODECS
 
 
 def write_frames(path, count, size=(64, 48), fps=10.0):
     with open_writer(path, fps) as writer:
         for number in range(count):
-            writer.write(make_frame(number, size), number)
+            writer.write(make_frame(number, size), number, number / fps)
 
 
-@pytest.mark.parametrize("ending", VIDEO_CODECS)
+@pytest.mark.parametrize("ending", VIDEO_ENCODERS)
 @pytest.mark.parametrize("size", [(64, 48), (48, 64), (65, 47), (1, 1), (1, 40)])
 def test_videos_hold_the_frames_they_were_given(tmp_path, ending, size):
     path = tmp_path / f"out{ending}"
@@ -42,7 +43,7 @@ def test_videos_hold_the_frames_they_were_given(tmp_path, ending, size):
 
 
 @pytest.mark.parametrize("fps", [0.5, 29.97, 120.0])
-@pytest.mark.parametrize("ending", VIDEO_CODECS)
+@pytest.mark.parametrize("ending", VIDEO_ENCODERS)
 def test_frame_rates_are_kept(tmp_path, ending, fps):
     write_frames(tmp_path / f"out{ending}", 40, fps=fps)
     with open_frames(tmp_path / f"out{ending}") as frames:
@@ -54,7 +55,7 @@ def test_frame_rates_are_kept(tmp_path, ending, fps):
 def test_folders_hold_a_file_per_frame_named_by_its_index(tmp_path, size):
     with open_writer(tmp_path / "out", 10) as writer:
         for index in (0, 5, 10):
-            writer.write(make_frame(index, size), index)
+            writer.write(make_frame(index, size), index, index / 10)
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["000000.jpg", "000005.jpg", "000010.jpg"]
     image = cv2.imread(str(tmp_path / "out" / "000005.jpg"))
@@ -65,16 +66,26 @@ def test_a_folder_with_the_frames_of_another_run_is_refused(tmp_path):
     for name in ("notes.txt", "12.jpg", "cover.jpg"):
         (tmp_path / name).write_text("not a frame of ours")
     with open_writer(tmp_path, 10) as writer:
-        writer.write(make_frame(7), 7)
+        writer.write(make_frame(7), 7, 0.7)
     with raises(FileExistsError, "000007.jpg"):
         open_writer(tmp_path, 10)
 
 
+def test_old_frames_of_a_folder_are_replaced_where_that_is_asked_for(tmp_path):
+    for name in ("000003.jpg", "000099.jpg", "cover.jpg"):
+        (tmp_path / name).write_text("old")
+    with open_writer(tmp_path, 10, overwrite=True) as writer:
+        assert (tmp_path / "000099.jpg").exists()
+        writer.write(make_frame(3), 3, 0.3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["000003.jpg", "cover.jpg"]
+    assert number_of(cv2.imread(str(tmp_path / "000003.jpg"))) == 3
+
+
 def test_a_frame_of_another_size_is_fitted_into_the_video(tmp_path):
     with open_writer(tmp_path / "out.avi", 10) as writer:
-        writer.write(make_frame(3, (64, 48)), 0)
-        writer.write(make_frame(19, (200, 50)), 1)
-        writer.write(make_frame(19, (8, 12)), 2)
+        writer.write(make_frame(3, (64, 48)), 0, 0.0)
+        writer.write(make_frame(19, (200, 50)), 1, 0.1)
+        writer.write(make_frame(19, (8, 12)), 2, 0.2)
     with open_frames(tmp_path / "out.avi") as frames:
         first, wide, tall = (frame.image for frame in frames)
     assert first.shape == wide.shape == tall.shape == (48, 64, 3)
@@ -86,7 +97,7 @@ def test_an_interrupted_video_is_whole_up_to_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         with open_writer(tmp_path / "out.mp4", 10) as writer:
             for number in range(7):
-                writer.write(make_frame(number), number)
+                writer.write(make_frame(number), number, number / 10)
             raise KeyboardInterrupt
     with open_frames(tmp_path / "out.mp4") as frames:
         assert len(list(frames)) == 7
@@ -100,7 +111,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, name):
     with opened as writer:
         assert path.read_text() == "old"
         if name == "out.mp4":
-            writer.write(make_frame(0), 0)
+            writer.write(make_frame(0), 0, 0.0)
         else:
             writer.write(some_tracks(0))
         assert path.read_text() == "old"
@@ -116,17 +127,13 @@ def test_nothing_is_touched_without_frames(tmp_path, name):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "old")]
 
 
-def test_a_video_whose_frames_are_lost_on_disk_is_not_passed_off_as_whole(tmp_path):
-    writer = open_writer(tmp_path / "out.avi", 10)
-    for number in range(5):
-        writer.write(make_frame(number), number)
-    # what a full disk does: the encoder keeps going, the data goes nowhere
-    partial = next(tmp_path.iterdir())
-    writer._writer.release()
-    partial.write_bytes(b"")
-    with raises(OSError, 0, 5):
-        writer.close()
-    assert not (tmp_path / "out.avi").exists()
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.webm"])
+def test_a_video_that_can_not_be_written_to_its_end_has_no_name(tmp_path, name):
+    noise = np.random.default_rng(0)
+    with raises(OSError, name), no_file_above(200_000), open_writer(tmp_path / name, 10) as writer:
+        for number in range(200):
+            writer.write(noise.integers(0, 255, (240, 320, 3), dtype=np.uint8), number, number / 10)
+    assert not (tmp_path / name).exists()
 
 
 def test_unknown_endings_name_the_known_ones(tmp_path):
@@ -202,7 +209,7 @@ def test_files_to_the_byte(tmp_path):
     assert lines[6:9] == [
         "],",
         '"images": [',
-        '{"id": 1, "video_id": 1, "frame_id": 0, "file_name": "f0", "time": 0.0, "height": 48, "width": 64},',
+        '{"id": 1, "video_id": 1, "frame_id": 0, "file_name": "000000.jpg", "time": 0.0, "height": 48, "width": 64},',
     ]
     assert lines[-1] == "]}" and len(lines) == 12
 
@@ -242,7 +249,11 @@ def test_coco_vid_as_pycocotools_reads_it(tmp_path):
     assert coco.dataset["videos"] == [dict(id=1, name="clip", height=48, width=64)]
     images = coco.loadImgs([1, 6, 11])
     place = [(image["frame_id"], image["video_id"], image["file_name"], image["time"]) for image in images]
-    assert place == [(0, 1, "f0", 0.0), (5, 1, "f5", 0.5), (10, 1, "f10", 1.0)]
+    assert place == [
+        (0, 1, "000000.jpg", 0.0),
+        (5, 1, "000005.jpg", 0.5),
+        (10, 1, "000010.jpg", 1.0),
+    ]
     assert [len(coco.getAnnIds(imgIds=image["id"])) for image in images] == [2, 0, 1]
     first, second, third = coco.loadAnns([1, 2, 3])
     assert (first["instance_id"], second["instance_id"], third["instance_id"]) == (8, 4, 8)
@@ -264,6 +275,41 @@ def test_names_are_written_where_there_are_some(tmp_path):
     for named, unnamed in (tao, coco):
         assert (named["name"], named["name_score"]) == ("red, ball", 0.25) and "name" not in unnamed
     assert tracks.above(0.6).names == ["red, ball"] and tracks.above(0.6).name_scores.tolist() == [0.25]
+
+
+def test_coco_vid_has_the_video_the_files_and_the_words(tmp_path):
+    tracks = some_tracks(0)
+    tracks.names, tracks.name_scores, tracks.file = ["dog", ""], np.array([0.5, 0.0]), "left/a.png"
+    with open_results(tmp_path / "r.cocovid.json", video="clip.mp4", words=["cat", "object", "dog"]) as writer:
+        writer.write(tracks)
+    coco = COCO(tmp_path / "r.cocovid.json")
+    assert coco.dataset["videos"][0]["name"] == "clip.mp4" and coco.loadImgs([1])[0]["file_name"] == "left/a.png"
+    assert coco.loadCats(coco.getCatIds()) == [
+        dict(id=1, name="object"),
+        dict(id=2, name="cat"),
+        dict(id=3, name="dog"),
+    ]
+    assert [entry["category_id"] for entry in coco.loadAnns([1, 2])] == [3, 1]
+
+
+@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+def test_names_of_any_bytes_make_files_that_load(tmp_path, ending):
+    odd = b'v\xff "a",\nb'.decode("utf-8", "surrogateescape")
+    tracks = some_tracks(0)
+    tracks.name = tracks.file = odd
+    with open_results(tmp_path / f"{odd}{ending}", video=odd) as writer:
+        writer.write(tracks)
+    text = next(tmp_path.iterdir()).read_text(encoding="utf-8")
+    if ending == ".csv":
+        assert [row["name"] for row in csv.DictReader(text.splitlines(keepends=True))] == ['v\\udcff "a",\nb'] * 2
+    elif ending == ".cocovid.json":
+        found = json.loads(text)
+        # the bytes of the file come back
+        assert (
+            os.fsencode(found["images"][0]["file_name"]) == os.fsencode(odd) == os.fsencode(found["videos"][0]["name"])
+        )
+    else:
+        assert len(json.loads(text) if ending == ".json" else text.splitlines()) == 2
 
 
 @pytest.mark.parametrize("ending", RESULT_ENDINGS)
@@ -304,9 +350,9 @@ def test_a_coco_vid_file_that_can_not_be_joined_says_where_its_parts_are(tmp_pat
 def test_a_folder_on_a_full_disk_keeps_whole_pictures(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     with open_writer(tmp_path / "out", 10) as writer:
-        writer.write(picture[:16, :16], 0)
+        writer.write(picture[:16, :16], 0, 0.0)
         with no_file_above(2000), pytest.raises(DiskFullError) as caught:
-            writer.write(picture, 1)
+            writer.write(picture, 1, 0.1)
     assert str(tmp_path / "out" / "000001.jpg") in str(caught.value)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["000000.jpg"]
 
@@ -320,7 +366,7 @@ for path in sys.argv[1:]:
     try:
         with open_writer(path, 10) as writer:
             for index in range(1000):
-                writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8), index)
+                writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8), index, index / 10)
     except OSError as error:
         print(error)
         capture, count = cv2.VideoCapture(path), 0

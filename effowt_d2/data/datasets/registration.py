@@ -111,10 +111,12 @@ def take_registrations(args: argparse.Namespace) -> list[list[str]]:
         ValueError: an entry has too few or too many parts.
     """
     entries = []
-    for number, given in enumerate(args.register):
+    # scripts with a parser of Detectron2's own have no such option
+    register = getattr(args, "register", ())
+    for number, given in enumerate(register):
         size = 4 if len(given) > 3 and given[3] in FORMATS else 3
         entry, rest = given[:size], given[size:]
-        if rest and (number < len(args.register) - 1 or not hasattr(args, "opts")):
+        if rest and (number < len(register) - 1 or not hasattr(args, "opts")):
             raise ValueError(
                 f"--register {' '.join(given)}: expected NAME JSON IMAGES [FORMAT]; the formats are {', '.join(FORMATS)}"
             )

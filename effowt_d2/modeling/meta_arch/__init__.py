@@ -2,5 +2,6 @@
 
 from .open_world_tracker import OpenWorldTracker
 from .tracker_config import build_tracker
+from .video_state import RunningVideo, VideoState
 
-__all__ = ["OpenWorldTracker", "build_tracker"]
+__all__ = ["OpenWorldTracker", "RunningVideo", "VideoState", "build_tracker"]

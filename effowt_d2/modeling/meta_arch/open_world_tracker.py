@@ -1,5 +1,7 @@
 """The whole model: detect objects of any class, embed them, and carry their identity through a video."""
 
+from collections.abc import Iterator
+
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -13,7 +15,7 @@ from effowt_d2.tracking import Tracker
 from effowt_d2.utils.arguments import bad_argument, config_keys
 
 from .tracker_config import build_tracker
-from .video_memory import VideoMemory
+from .video_state import VideoState
 
 __all__ = ["OpenWorldTracker"]
 
@@ -36,7 +38,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         reid_head: boxes to embeddings.
         reid_sampler: draws the RoIs of a view that the ReID loss sees.
         reid_loss: the loss of their embeddings.
-        tracker: embeddings to track ids; the memory of a video lives in it.
+        tracker: embeddings to track ids; every video has a copy of it.
         **kwargs: those of :class:`detectron2.modeling.GeneralizedRCNN`.
 
     Raises:
@@ -52,7 +54,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         self.reid_head = reid_head
         self.reid_sampler = reid_sampler
         self.reid_loss = reid_loss
-        self.video_memory = VideoMemory(tracker)
+        self.tracker = tracker
 
     @classmethod
     def from_config(cls, cfg):
@@ -66,12 +68,30 @@ class OpenWorldTracker(GeneralizedRCNN):
         ret["tracker"] = build_tracker(cfg.TRACKER)
         return ret
 
-    def train(self, mode: bool = True) -> "OpenWorldTracker":
-        """Set the mode. Training in between ends every video: its embeddings would be another model's."""
-        super().train(mode)
-        if mode:
-            self.video_memory.reset()
-        return self
+    def start(self, *, frame_rate: float | None = None, numbers: Iterator[int] | None = None) -> VideoState:
+        """Begin a video. Its state is the caller's: several videos may be under way, one model sees them all.
+
+        Args:
+            frame_rate: processed frames per second, needed only with ``TRACKER.MEMORY_SECONDS``.
+            numbers: see :class:`VideoState`.
+        """
+        return VideoState(self.tracker, frame_rate=frame_rate, numbers=numbers)
+
+    def step(self, state: VideoState, frames: list[dict]) -> tuple[VideoState, list[Instances]]:
+        """Go on in a video.
+
+        Args:
+            state: of :meth:`start` or the last step; it is changed.
+            frames: the next ones, as for :meth:`inference`.
+
+        Returns:
+            The state, and the Instances of each frame.
+        """
+        return state, [output["instances"] for output in self([dict(frame, state=state) for frame in frames])]
+
+    def associate(self, state: VideoState, instances: Instances, frame_index: int) -> Tensor:
+        """Track ids of a frame's detections, see :meth:`VideoState.associate`."""
+        return state.associate(instances, frame_index)
 
     def forward(self, batched_inputs: list[dict]):
         """
@@ -138,10 +158,9 @@ class OpenWorldTracker(GeneralizedRCNN):
 
         Args:
             batched_inputs: one dict per image with ``image`` and optionally ``height`` and ``width``, the size of the
-                output. A frame of a video also has ``video_id`` and ``frame_index``, its place in the processed
-                sequence; frames of a batch are associated in their order. Another video, or a frame index that
-                doesn't increase, starts anew. ``frame_rate``, processed frames per second, is needed only with
-                ``TRACKER.MEMORY_SECONDS``.
+                output. A frame of a video also has ``state``, of :meth:`start`, and ``frame_index``, its place in the
+                processed sequence; frames of a batch are associated in their order. Frames of datasets get their
+                state from :class:`RunningVideo`.
             detected_instances: boxes and scores to use in place of the model's own, in pixels of ``image``.
             do_postprocess: scale the results to the output size and track.
 
@@ -171,7 +190,7 @@ class OpenWorldTracker(GeneralizedRCNN):
         for x, frame, result, (height, width) in zip(batched_inputs, frames, results, images.image_sizes):
             result = detector_postprocess(result, x.get("height", height), x.get("width", width))
             if frame is not None:
-                result.track_ids = self.video_memory.associate(result, *frame)
+                result.track_ids = self.associate(frame[0], result, frame[1])
             if result.has("embeddings"):
                 result.remove("embeddings")
             outputs.append({"instances": result})
@@ -183,11 +202,15 @@ def _check_proposals(proposal_generator: nn.Module | None) -> None:
         raise bad_argument("proposal_generator", "is missing (PrecomputedProposals): the model makes its own proposals")
 
 
-def _frame_of(x: dict) -> tuple | None:
-    """(video id, frame index, frame rate or None) of an input, None for a still image."""
-    if x.get("video_id") is None:
+def _frame_of(x: dict) -> tuple[VideoState, int] | None:
+    """(state, frame index) of an input, None for a still image."""
+    name = x.get("file_name", f"of video {x.get('video_id')!r}")
+    if x.get("state") is None:
+        if x.get("video_id") is not None:
+            raise ValueError(
+                f"frame {name} has a video_id but no state: hand the frames to RunningVideo(model), or call start and step"
+            )
         return None
     if x.get("frame_index") is None:
-        name = x.get("file_name", f"of video {x['video_id']!r}")
-        raise ValueError(f"frame {name} has a video_id but no frame_index, its place in the processed sequence")
-    return x["video_id"], x["frame_index"], x.get("frame_rate")
+        raise ValueError(f"frame {name} has a state but no frame_index, its place in the processed sequence")
+    return x["state"], x["frame_index"]
