@@ -84,7 +84,9 @@ def check_evaluation(report, printed):
 def test_time_and_memory_of_an_evaluation_and_of_its_workers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("effowt_d2.evaluation.tao_ow.SMALL", 0)
     figures = importlib.import_module("benchmark_evaluation").time_alone(str(tmp_path), 4, 10, workers=2)
-    assert figures["results"] == 1480 and figures["workers"] == 2
+    assert figures["results"] == 1480
+    # they are watched at intervals: one that ends before the next is not seen
+    assert 1 <= figures["workers"] <= 2
     assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] > 0
     # torch alone is more than that
     assert all(0.05 < figures[name] < 4 for name in ("peak GiB", "largest worker GiB"))
@@ -99,6 +101,12 @@ def check_video(report, printed):
     assert re.search(r"\b4 of 12\b", printed) and f"{run['peak MiB']:.1f} MiB" in printed
 
 
+def check_reading(report, printed):
+    (run,) = report["runs"]
+    assert run["read"]["frames"] == 36 and run["seek"]["index"] == 12, "12 frames a second, from the first second on"
+    assert run["read"]["seconds"] > 0 and run["seek"]["peak MiB"] > 50 and "frame 12" in printed
+
+
 CASES = {
     "benchmark": (STRATEGIES, check_strategies),
     "benchmark_sim": ("--size 24 32 --channels 32 --repeats 1", check_sim),
@@ -106,6 +114,7 @@ CASES = {
     "benchmark_memory": ("--frames 12 --first 3 --every 5 --scene 5 --size 128", check_memory),
     "benchmark_tracker": ("--detections 3 40 --tracks 5 30 --frames 3 --channels 64", check_tracker),
     "benchmark_evaluation": ("--boxes 10 --videos 2 --workers 1", check_evaluation),
+    "benchmark_reading": ("--minutes 0.05 --fps 12 --size 64 48", check_reading),
     "benchmark_video": ("--minutes 0.02 --fps 10 --stride 3 --size 96 64 --max-side 64", check_video),
 }
 
