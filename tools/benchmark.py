@@ -30,7 +30,7 @@ from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 
 import effowt_d2
-from effowt_d2.analysis import count_saved_bytes, made_up_batch, training_memory
+from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
 from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast, training_precision
 from effowt_d2.utils.imports import import_modules
@@ -83,7 +83,7 @@ def measure(cfg: CfgNode, strategy: str, args: argparse.Namespace) -> dict:
     # this also warms up: on a CPU a step of a large model takes minutes
     with precision.autocast():
         saved = count_saved_bytes(model, batch)
-    figures = {"trained parameters": sum(p.numel() for p in model.parameters() if p.requires_grad)}
+    figures = {"trained parameters": sum(part.trained for part in count_parameters(model).values())}
     figures["memory"] = training_memory(cfg, model, saved)
     figures["saved"] = saved
     if on_gpu:

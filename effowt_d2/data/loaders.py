@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, DatasetFromList
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.imports import import_modules
 
 from .image_files import existing_records
@@ -113,14 +114,15 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
     mapper = mapper or find_mapper(cfg)(cfg)
     records = load_training_records(cfg)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    batches = TrainingBatches(
-        wide=[record.get("width", 0) > record.get("height", 0) for record in records],
-        batch_size=cfg.SOLVER.IMS_PER_BATCH,
-        seed=seed,
-        group_by_shape=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
-        rank=comm.get_rank(),
-        world_size=comm.get_world_size(),
-    )
+    with config_keys("SOLVER", batch_size="SOLVER.IMS_PER_BATCH"):
+        batches = TrainingBatches(
+            wide=[record.get("width", 0) > record.get("height", 0) for record in records],
+            batch_size=cfg.SOLVER.IMS_PER_BATCH,
+            seed=seed,
+            group_by_shape=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+            rank=comm.get_rank(),
+            world_size=comm.get_world_size(),
+        )
     num_workers = cfg.DATALOADER.NUM_WORKERS
     dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
     return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers, imports=cfg.IMPORTS)
@@ -186,12 +188,13 @@ def build_video_test_loader(
     for frames in listed:
         videos.append(range(len(records), len(records) + len(frames)))
         records += frames
-    batches = VideoBatches(
-        videos,
-        frames_per_batch=cfg.TEST.FRAMES_PER_BATCH,
-        rank=comm.get_rank(),
-        world_size=comm.get_world_size(),
-    )
+    with config_keys("TEST"):
+        batches = VideoBatches(
+            videos,
+            frames_per_batch=cfg.TEST.FRAMES_PER_BATCH,
+            rank=comm.get_rank(),
+            world_size=comm.get_world_size(),
+        )
     num_workers = cfg.DATALOADER.NUM_WORKERS
     dataset = _MappedDataset(DatasetFromList(records, copy=False), mapper or FrameMapper(cfg), num_workers)
     return DataLoader(

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
+from effowt_d2.utils.arguments import bad_argument
+
 __all__ = ["TrainingBatches"]
 
 
@@ -37,7 +39,7 @@ class TrainingBatches(Sampler):
         world_size: int = 1,
     ):
         if batch_size < 1 or batch_size % world_size:
-            raise ValueError(f"SOLVER.IMS_PER_BATCH is {batch_size}, which {world_size} processes cannot share equally")
+            raise bad_argument("batch_size", f"is {batch_size}, which {world_size} processes cannot share equally")
         self.wide = torch.tensor(wide, dtype=torch.bool)
         self.batch_size = batch_size
         self.seed = seed

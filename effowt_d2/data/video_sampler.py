@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
+from effowt_d2.utils.checks import check_count
+
 __all__ = ["VideoBatches", "deal_videos"]
 
 
@@ -37,8 +39,7 @@ class VideoBatches(Sampler):
     """
 
     def __init__(self, videos: Sequence[Sequence[int]], *, frames_per_batch: int, rank: int = 0, world_size: int = 1):
-        if frames_per_batch < 1:
-            raise ValueError(f"TEST.FRAMES_PER_BATCH must be at least 1, got {frames_per_batch}")
+        check_count("frames_per_batch", frames_per_batch)
         mine = deal_videos([len(video) for video in videos], world_size)[rank]
         self._batches = [
             list(videos[video][first : first + frames_per_batch])

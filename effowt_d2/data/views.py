@@ -8,8 +8,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
-from effowt_d2.utils.checks import check_count, check_number, check_positive
-
 __all__ = ["AtLeastOnePixel", "build_view_augmentations", "resize_frame", "seeded", "to_tensor"]
 
 
@@ -76,17 +74,11 @@ def _scaling(cfg: CfgNode) -> list[T.Augmentation]:
         sizes, sampling = cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING
         return [AtLeastOnePixel(T.ResizeShortestEdge(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling))]
     if cfg.DATA.SCALING == "lsj":
-        size, (low, high) = check_count("DATA.LSJ_SIZE", cfg.DATA.LSJ_SIZE), _scale_range(cfg.DATA.LSJ_SCALE)
+        size, (low, high) = cfg.DATA.LSJ_SIZE, cfg.DATA.LSJ_SCALE
         # not padded to the square: the model knows the valid area, and grey would count as picture
         crop = T.FixedSizeCrop((size, size), pad=False)
         return [AtLeastOnePixel(T.ResizeScale(low, high, size, size)), crop]
     raise ValueError(f"DATA.SCALING is '{cfg.DATA.SCALING}'; it can be shortest_edge or lsj")
-
-
-def _scale_range(values: Sequence[float]) -> tuple[float, float]:
-    if len(values) != 2 or check_positive("DATA.LSJ_SCALE", values[0]) > check_number("DATA.LSJ_SCALE", values[1]):
-        raise ValueError(f"DATA.LSJ_SCALE must be the smallest and the greatest scale, got {list(values)}")
-    return tuple(values)
 
 
 def _colours(strength: float) -> list[T.Augmentation]:

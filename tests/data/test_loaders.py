@@ -170,9 +170,9 @@ def test_options_that_cannot_be(dataset):
     ):
         with raises(ValueError, *data):
             build_train_loader(make_config(**options))
-    with raises(ValueError, 3, 2):
+    with raises(ValueError, "batch_size", 3, 2):
         TrainingBatches(wide=[True], batch_size=3, seed=0, world_size=2)
-    with raises(ValueError, "FRAMES_PER_BATCH", 0):
+    with raises(ValueError, "TEST.FRAMES_PER_BATCH", 0):
         build_video_test_loader(make_config(TEST__FRAMES_PER_BATCH=0), NAME)
 
 

@@ -69,7 +69,7 @@ MODEL = {
     "REID.AUX_NEGATIVES_PER_POSITIVE": -1.0,
 }
 NAMING = {"TEMPLATES": ["a photo"], "CONTEXT": -0.5, "MAX_ZOOM": NAN, "BACKGROUND": "grey", "VIEWS": 0, "BUDGET": 0}
-VIEWS = {"SCALING": "bicubic", "LSJ_SIZE": 0, "LSJ_SCALE": [2.0, 0.1], "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
+VIEWS = {"SCALING": "bicubic", "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
 SOLVER = {"OPTIMIZER": "lion", "TOWER_LAYER_DECAY": 0.0}
 FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full"}
 TRACKER = tuple(plugin_config().TRACKER)
@@ -129,7 +129,6 @@ def test_the_towers_of_naming(cfg, key, value):
 
 @pytest.mark.parametrize("key", VIEWS)
 def test_views(cfg, key):
-    cfg.DATA.SCALING = "lsj"
     with refused(cfg, "DATA", key, VIEWS[key]):
         TwoViewMapper(cfg)
 
