@@ -78,6 +78,7 @@ def _add_model(add) -> None:
     add("--memory", type=float, metavar="SECONDS", help=memory)
     add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
     add("--precision", choices=PRECISIONS, help="dtype of the model (TEST.PRECISION of the config)")
+    add("--verbose", action="store_true", help="show the whole log, with the warnings of other packages")
     add("--profile", action="store_true", help="measure where the time goes; slower on a GPU")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import torch
+from detectron2.config import CfgNode
 from tqdm import tqdm
 
+from effowt_d2.assets.cards import read_card
 from effowt_d2.inference.stop_signal import StopSignal
 from effowt_d2.inference.tracking_config import make_tracking_config
 from effowt_d2.inference.video_predictor import check_weights
@@ -22,6 +24,7 @@ from .arguments import make_parser, parse_args
 from .jobs import deal, make_jobs, place_of_process
 from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
+from .screen import quiet_screen
 
 __all__ = ["main"]
 
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     parser = make_parser()
     args = parse_args(parser, argv)
-    with StopSignal() as stop:
+    with StopSignal() as stop, quiet_screen(args.verbose):
         return track(args, parser.prog, stop)
 
 
@@ -54,8 +57,11 @@ def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
         arguments = make_tracker_arguments(args, prog)
         for job in jobs:
             refuse_overwriting(job)
+        notice = training_notice(arguments["cfg_or_zoo_name"])
     except (ValueError, KeyError, OSError) as error:
         return _report(error, prog)
+    if notice:
+        print(f"note: {notice}")
     # one model for all videos, built once the first of them is open
     build = functools.cache(lambda: VideoTracker(**arguments))
     codes = [0]
@@ -111,6 +117,16 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     if args.output and "name" in args.labels:
         _warn_of_letters(words or [], prog)
     return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words, profile=args.profile)
+
+
+def training_notice(cfg: CfgNode) -> str | None:
+    """What the cards of a model's weights say to those who track photographs; None if nothing.
+
+    Raises:
+        ValueError: a card can't be read.
+    """
+    cards = [read_card(cfg.MODEL.WEIGHTS), read_card(cfg.MODEL.VLM.WEIGHTS)]
+    return next((notice for notice in (card.notice() for card in cards if card) if notice), None)
 
 
 def _warn_of_letters(words: list[str], prog: str) -> None:

@@ -34,6 +34,8 @@ class TrackNamer:
         context, max_zoom, background: of the crops, see ``square_crop``.
         views: views a name is pooled over, at most.
         budget: crops that go through the image tower per frame, at most.
+        min_score: a track whose best word is less probable than this has no name.
+        background_words: words that compete with the vocabulary; a track that one of them suits best has no name.
 
     Raises:
         ValueError: a value that makes no sense; the text names its key.
@@ -51,12 +53,16 @@ class TrackNamer:
         background: str = "keep",
         views: int = 4,
         budget: int = 8,
+        min_score: float = 0.0,
+        background_words: Sequence[str] = (),
     ) -> None:
         _check_vocabulary(vocabulary)
-        _check_settings(templates, context, max_zoom, background, views, budget)
+        _check_settings(templates, context, max_zoom, background, views, budget, min_score)
+        _check_background_words(background_words, vocabulary)
         self.vocabulary = list(vocabulary)
         self._towers = towers
-        self._words = towers.embed_words(self.vocabulary, templates)
+        self._words = towers.embed_words([*self.vocabulary, *background_words], templates)
+        self._min_score = min_score
         self._crop = {"size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background}
         self._limit = views
         self._budget = budget
@@ -88,6 +94,8 @@ class TrackNamer:
             "background": cfg.NAMING.BACKGROUND,
             "views": cfg.NAMING.VIEWS,
             "budget": cfg.NAMING.BUDGET,
+            "min_score": cfg.NAMING.MIN_SCORE,
+            "background_words": cfg.NAMING.BACKGROUND_WORDS,
         }
 
     def reset(self) -> None:
@@ -113,7 +121,8 @@ class TrackNamer:
 
         Returns:
             N names and (N,) float64 confidences in 0..1, pooled over each track so far. A track that was not looked at
-            yet, because of the budget or because nothing of it is to be seen, has the name "" and confidence 0.
+            yet, because of the budget or because nothing of it is to be seen, has the name "" and confidence 0. So has one
+            that no word suits well enough, or a background word best.
 
         Raises:
             ValueError: shapes that differ, values that are not finite, or an id that occurs twice. Nothing was changed.
@@ -137,7 +146,7 @@ class TrackNamer:
         return {track_id: self._named(*best) for track_id, best in self._views.best().items()}
 
     def _probabilities(self, crops: np.ndarray) -> np.ndarray:
-        """(K, S, S, 3) -> (K, V) float32."""
+        """(K, S, S, 3) -> (K, V) float32; background words are the last of V."""
         cosines = self._towers.embed_pictures(crops) @ self._words.T
         return torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
 
@@ -147,7 +156,9 @@ class TrackNamer:
         return [name for name, _ in pairs], np.array([confidence for _, confidence in pairs], dtype=np.float64)
 
     def _named(self, word: int, confidence: float) -> tuple[str, float]:
-        return (self.vocabulary[word] if word >= 0 else ""), confidence
+        if not 0 <= word < len(self.vocabulary) or confidence < self._min_score:
+            return "", 0.0
+        return self.vocabulary[word], confidence
 
 
 def _check_vocabulary(vocabulary: Sequence[str]) -> None:
@@ -160,7 +171,17 @@ def _check_vocabulary(vocabulary: Sequence[str]) -> None:
         raise ValueError(f"the words {twice} are in the vocabulary more than once")
 
 
-def _check_settings(templates, context, max_zoom, background, views, budget) -> None:
+def _check_background_words(words: Sequence[str], vocabulary: Sequence[str]) -> None:
+    if isinstance(words, str):
+        raise ValueError(f"NAMING.BACKGROUND_WORDS must be a list of words, got the text {words!r}")
+    both = sorted(set(words) & set(vocabulary))
+    if both or len(set(words)) != len(words):
+        raise ValueError(
+            f"NAMING.BACKGROUND_WORDS: each word once and none of the vocabulary, got {words}; both: {both}"
+        )
+
+
+def _check_settings(templates, context, max_zoom, background, views, budget, min_score) -> None:
     rules = {
         f"TEMPLATES must be texts with one {{}} each, got {templates!r}": not isinstance(templates, str)
         and len(templates) > 0
@@ -170,6 +191,7 @@ def _check_settings(templates, context, max_zoom, background, views, budget) -> 
         f"BACKGROUND must be one of {', '.join(BACKGROUNDS)}, got {background!r}": background in BACKGROUNDS,
         f"VIEWS must be at least 1, got {views}": views >= 1,
         f"BUDGET must be at least 1, got {budget}": budget >= 1,
+        f"MIN_SCORE must be from 0 to 1, got {min_score}": 0 <= min_score <= 1,
     }
     for rule, kept in rules.items():
         if not kept:
