@@ -3,6 +3,8 @@
 Importing this package registers its backbone, meta-architecture, heads and datasets with Detectron2.
 """
 
+import warnings
+
 try:
     import detectron2  # noqa: F401
 except ImportError as error:
@@ -19,7 +21,10 @@ if not hasattr(torch, "get_autocast_dtype"):
 
 from typing import TYPE_CHECKING
 
-from . import data, modeling  # noqa: F401  (they register datasets, backbone, heads and meta-architecture)
+with warnings.catch_warnings():
+    # fvcore compiles a loss with it on import, which no user can change
+    warnings.filterwarnings("ignore", ".*torch.jit.script", FutureWarning)
+    from . import data, modeling  # noqa: F401  (they register datasets, backbone, heads and meta-architecture)
 from .config import add_effowt_config
 from .version import __version__
 

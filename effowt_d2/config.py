@@ -201,6 +201,10 @@ def _add_naming(cfg: CN) -> None:
     cfg.NAMING.VIEWS = 4
     # crops that go through the image tower per frame, at most
     cfg.NAMING.BUDGET = 8
+    # a track whose best word is less probable than this has no name; 0: every track has one
+    cfg.NAMING.MIN_SCORE = 0.0
+    # words for what is no object, such as "sky": a track that one of them suits best has no name
+    cfg.NAMING.BACKGROUND_WORDS = []
 
 
 def _add_data(cfg: CN) -> None:

@@ -29,10 +29,10 @@ def make_parser() -> argparse.ArgumentParser:
 def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     """The arguments, or a usage error where they ask for nothing or contradict each other."""
     args = parser.parse_args(argv)
-    if args.output_dir and not (args.output or args.results or args.report):
+    if args.output_dir and not (args.output or args.results or args.report or args.crops):
         args.output, args.results = "tracked.mp4", ["tracks.json"]
-    if not (args.output or args.results or args.report):
-        parser.error("nothing to do: give --output, --results, --report, or several of them")
+    if not (args.output or args.results or args.report or args.crops):
+        parser.error("nothing to do: give --output, --results, --report, --crops, or several of them")
     if args.gt and not args.report:
         parser.error("--gt is compared with in the report: give --report too")
     return args
@@ -53,6 +53,7 @@ def _add_files(add) -> None:
     )
     add("--overwrite", action="store_true", help="replace files that are there already")
     add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
+    add("--crops", metavar="FOLDER", help="the best views of each track, as images")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
     add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")
 
@@ -67,6 +68,8 @@ def _add_frames(add) -> None:
 
 def _add_drawing(add) -> None:
     add("--score-threshold", type=float, default=0.3, help="lowest score of a box that is kept (0.3)")
+    add("--mask", metavar="IMAGE", help="only tracks in the white part of this image, by half of their area")
+    add("--only", metavar="WORD,WORD", help="only tracks with one of these names of the vocabulary")
     add("--labels", type=_fields, default=LABEL_FIELDS, metavar="id,name,score", help="text beside a box")
     add("--no-labels", dest="labels", action="store_const", const=(), help="no text beside a box")
     add("--trails", type=float, default=0.0, metavar="SECONDS", help="draw the path of each track this far back")
@@ -78,6 +81,7 @@ def _add_model(add) -> None:
     add("--memory", type=float, metavar="SECONDS", help=memory)
     add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
     add("--precision", choices=PRECISIONS, help="dtype of the model (TEST.PRECISION of the config)")
+    add("--verbose", action="store_true", help="show the whole log, with the warnings of other packages")
     add("--profile", action="store_true", help="measure where the time goes; slower on a GPU")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
 

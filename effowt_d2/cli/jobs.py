@@ -40,7 +40,7 @@ def _job(args: argparse.Namespace, source: str, folder: Path) -> argparse.Namesp
             raise ValueError(f"with --output-dir an output has a name only, got {output}")
         return output and str(folder / output)
 
-    placed_outputs = dict(output=placed(args.output), report=placed(args.report))
+    placed_outputs = {kind: placed(getattr(args, kind)) for kind in ("output", "report", "crops")}
     results = [str(folder / Path(placed(result) or "").name) for result in args.results]
     return argparse.Namespace(**{**vars(args), **placed_outputs, "results": results, "input": [source]})
 

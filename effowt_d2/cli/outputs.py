@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from effowt_d2.inference.time_split import TimeSplit
-from effowt_d2.report import ReportWriter
+from effowt_d2.report import CropWriter, ReportWriter
 from effowt_d2.video import FrameReader, FrameTracks, open_results, open_writer
 from effowt_d2.visualization import Trails, draw_tracks
 
@@ -42,6 +42,7 @@ class Outputs:
         self.report = self.video = None
         if args.report:
             self.report = self._keep(ReportWriter(args.report, fps=frames.rate, settings=settings, gt=args.gt))
+        self.crops = self._keep(CropWriter(args.crops, overwrite=args.overwrite)) if args.crops else None
         if args.output:
             self.video = self._keep(open_writer(args.output, frames.rate, sound=frames.sound, overwrite=args.overwrite))
 
@@ -62,6 +63,9 @@ class Outputs:
         if self.report:
             with times.stage("report"):
                 self.report.write(tracks)
+        if self.crops:
+            with times.stage("writing"):
+                self.crops.write(tracks)
         if self.video:
             with times.stage("drawing"):
                 paths = self.trails.update(tracks.ids, tracks.boxes, tracks.time) if self.trails else None
@@ -76,7 +80,12 @@ class Outputs:
 
     def list_files(self) -> None:
         """Print what this run finished."""
-        kinds = [("output", [self.video]), ("results", self.results), ("report", [self.report])]
+        kinds = [
+            ("output", [self.video]),
+            ("results", self.results),
+            ("report", [self.report]),
+            ("crops", [self.crops]),
+        ]
         for kind, writer in ((kind, writer) for kind, writers in kinds for writer in writers):
             if writer in self._finished and writer.frames:
                 print(printable(f"{kind}: {writer.path} ({writer.frames} frames)"))

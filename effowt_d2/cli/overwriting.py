@@ -21,7 +21,9 @@ def _images_of(source: str) -> list[Path]:
 
 def _places_read(args: argparse.Namespace) -> dict[Path, str]:
     """What the run reads: resolved files, and the folders of images, with what they are."""
-    options = dict(gt=args.gt, vocabulary=args.vocabulary, weights=args.weights, config_file=args.config_file)
+    options = dict(
+        gt=args.gt, vocabulary=args.vocabulary, mask=args.mask, weights=args.weights, config_file=args.config_file
+    )
     given = {f"--{name.replace('_', '-')}": Path(value) for name, value in options.items() if value}
     # a name of the zoo and the vocabulary "tao" are no files
     places = {file.resolve(): name for name, file in given.items() if file.is_file()}
@@ -44,7 +46,7 @@ def refuse_overwriting(args: argparse.Namespace) -> None:
     """
     taken = _places_read(args)
     results = [("results", file) for file in args.results]
-    for name, target in [("output", args.output), *results, ("report", args.report)]:
+    for name, target in [("output", args.output), *results, ("report", args.report), ("crops", args.crops)]:
         if not target:
             continue
         place = Path(target).resolve()

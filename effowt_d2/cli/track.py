@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import torch
+from detectron2.config import CfgNode
 from tqdm import tqdm
 
+from effowt_d2.assets.cards import read_card
 from effowt_d2.inference.stop_signal import StopSignal
 from effowt_d2.inference.tracking_config import make_tracking_config
 from effowt_d2.inference.video_predictor import check_weights
@@ -22,6 +24,8 @@ from .arguments import make_parser, parse_args
 from .jobs import deal, make_jobs, place_of_process
 from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
+from .screen import quiet_screen
+from .selection import Selection
 
 __all__ = ["main"]
 
@@ -40,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     parser = make_parser()
     args = parse_args(parser, argv)
-    with StopSignal() as stop:
+    with StopSignal() as stop, quiet_screen(args.verbose):
         return track(args, parser.prog, stop)
 
 
@@ -54,8 +58,13 @@ def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
         arguments = make_tracker_arguments(args, prog)
         for job in jobs:
             refuse_overwriting(job)
+        words = arguments["vocabulary"] or ()
+        select = Selection(args, words)
+        notice = training_notice(arguments["cfg_or_zoo_name"])
     except (ValueError, KeyError, OSError) as error:
         return _report(error, prog)
+    if notice:
+        print(f"note: {notice}")
     # one model for all videos, built once the first of them is open
     build = functools.cache(lambda: VideoTracker(**arguments))
     codes = [0]
@@ -64,12 +73,17 @@ def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
             break
         if args.output_dir:
             print(printable(f"== {job.input[0]}"))
-        codes.append(track_video(job, build, arguments["vocabulary"] or (), prog, stop))
+        codes.append(track_video(job, build, select, words, prog, stop))
     return max(codes)
 
 
 def track_video(
-    args: argparse.Namespace, build: Callable[[], VideoTracker], words: Sequence[str], prog: str, stop: StopSignal
+    args: argparse.Namespace,
+    build: Callable[[], VideoTracker],
+    select: Selection,
+    words: Sequence[str],
+    prog: str,
+    stop: StopSignal,
 ) -> int:
     """Track one video; the exit code."""
     outputs = None
@@ -78,7 +92,7 @@ def track_video(
         frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
             outputs = Outputs(args, frames, stack, words=words)
-            done = run(build(), frames, outputs, stop)
+            done = run(build(), frames, outputs, stop, select)
         if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
     except InterruptedError as error:
@@ -113,6 +127,16 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words, profile=args.profile)
 
 
+def training_notice(cfg: CfgNode) -> str | None:
+    """What the cards of a model's weights say to those who track photographs; None if nothing.
+
+    Raises:
+        ValueError: a card can't be read.
+    """
+    cards = [read_card(cfg.MODEL.WEIGHTS), read_card(cfg.MODEL.VLM.WEIGHTS)]
+    return next((notice for notice in (card.notice() for card in cards if card) if notice), None)
+
+
 def _warn_of_letters(words: list[str], prog: str) -> None:
     strange = [word for word in words if not word.isascii()]
     if strange:
@@ -120,12 +144,12 @@ def _warn_of_letters(words: list[str], prog: str) -> None:
         print(f"{prog}: warning: {strange[0]!r} ({len(strange)} such words): {hint}", file=sys.stderr)
 
 
-def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: StopSignal) -> int:
-    """Track through the frames, write what was asked for, and return the number of frames done."""
+def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: StopSignal, select: Selection) -> int:
+    """Track through the frames, write the tracks that are selected, and return the number of frames done."""
     done, seen, begin = 0, set(), time.perf_counter()
     tracker.times.seconds.clear()
     with tqdm(total=frames.length, unit="frame", desc="tracking", dynamic_ncols=True) as bar:
-        for tracks in tracker.track(frames, restart_ids=True):
+        for tracks in map(select, tracker.track(frames, restart_ids=True)):
             seen.update(tracks.ids.tolist())
             outputs.write(tracks, tracker.times)
             done += 1

@@ -35,6 +35,8 @@ class TrackNamer:
         context, max_zoom, background: of the crops, see ``square_crop``.
         views: views a name is pooled over, at most.
         budget: crops that go through the image tower per frame, at most.
+        min_score: a track whose best word is less probable than this has no name.
+        background_words: words that compete with the vocabulary; a track that one of them suits best has no name.
 
     Raises:
         ValueError: a value that makes no sense; the message names the argument, and the key of a config.
@@ -52,12 +54,16 @@ class TrackNamer:
         background: str = "keep",
         views: int = 4,
         budget: int = 8,
+        min_score: float = 0.0,
+        background_words: Sequence[str] = (),
     ) -> None:
         _check_vocabulary(vocabulary)
-        _check_settings(templates, context, max_zoom, background, views, budget)
+        _check_settings(templates, context, max_zoom, background, views, budget, min_score)
+        _check_background_words(background_words, vocabulary)
         self.vocabulary = list(vocabulary)
         self._towers = towers
-        self._words = towers.embed_words(self.vocabulary, templates)
+        self._words = towers.embed_words([*self.vocabulary, *background_words], templates)
+        self._min_score = min_score
         self._crop = {"size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background}
         self._limit = views
         self._budget = budget
@@ -79,11 +85,13 @@ class TrackNamer:
             "background": naming.BACKGROUND,
             "views": naming.VIEWS,
             "budget": naming.BUDGET,
+            "min_score": naming.MIN_SCORE,
         }
         # before the towers are loaded
         _check_vocabulary(vocabulary)
         with config_keys("NAMING"):
             _check_settings(**settings)
+            _check_background_words(naming.BACKGROUND_WORDS, vocabulary)
         with config_keys("MODEL.VLM"):
             towers = load_two_towers(
                 vlm.NAME,
@@ -92,7 +100,7 @@ class TrackNamer:
                 unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
                 tower=tower,
             )
-        return {"towers": towers, "vocabulary": vocabulary, **settings}
+        return {"towers": towers, "vocabulary": vocabulary, "background_words": naming.BACKGROUND_WORDS, **settings}
 
     def reset(self) -> None:
         """Forget all tracks; to be called between videos."""
@@ -117,7 +125,8 @@ class TrackNamer:
 
         Returns:
             N names and (N,) float64 confidences in 0..1, pooled over each track so far. A track that was not looked at
-            yet, because of the budget or because nothing of it is to be seen, has the name "" and confidence 0.
+            yet, because of the budget or because nothing of it is to be seen, has the name "" and confidence 0. So has one
+            that no word suits well enough, or a background word best.
 
         Raises:
             ValueError: shapes that differ, values that are not finite, or an id that occurs twice. Nothing was changed.
@@ -141,7 +150,7 @@ class TrackNamer:
         return {track_id: self._named(*best) for track_id, best in self._views.best().items()}
 
     def _probabilities(self, crops: np.ndarray) -> np.ndarray:
-        """(K, S, S, 3) -> (K, V) float32."""
+        """(K, S, S, 3) -> (K, V) float32; background words are the last of V."""
         cosines = self._towers.embed_pictures(crops) @ self._words.T
         return torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
 
@@ -151,7 +160,9 @@ class TrackNamer:
         return [name for name, _ in pairs], np.array([confidence for _, confidence in pairs], dtype=np.float64)
 
     def _named(self, word: int, confidence: float) -> tuple[str, float]:
-        return (self.vocabulary[word] if word >= 0 else ""), confidence
+        if not 0 <= word < len(self.vocabulary) or confidence < self._min_score:
+            return "", 0.0
+        return self.vocabulary[word], confidence
 
 
 def _check_vocabulary(vocabulary: Sequence[str]) -> None:
@@ -164,8 +175,24 @@ def _check_vocabulary(vocabulary: Sequence[str]) -> None:
         raise ValueError(f"the words {twice} are in the vocabulary more than once")
 
 
+def _check_background_words(words: Sequence[str], vocabulary: Sequence[str]) -> None:
+    if isinstance(words, str):
+        raise bad_argument("background_words", f"must be a list of words, got the text {words!r}")
+    both = sorted(set(words) & set(vocabulary))
+    if both or len(set(words)) != len(words):
+        raise bad_argument(
+            "background_words", f"must have each word once and none of the vocabulary, got {words}; both: {both}"
+        )
+
+
 def _check_settings(
-    templates: Sequence[str], context: float, max_zoom: float, background: str, views: int, budget: int
+    templates: Sequence[str],
+    context: float,
+    max_zoom: float,
+    background: str,
+    views: int,
+    budget: int,
+    min_score: float,
 ) -> None:
     whole = not isinstance(templates, str) and all(isinstance(text, str) for text in templates)
     if not whole or not templates or any(text.count("{}") != 1 for text in templates):
@@ -175,6 +202,7 @@ def _check_settings(
     check_choice("background", background, BACKGROUNDS)
     check_count("views", views)
     check_count("budget", budget)
+    check_number("min_score", min_score, high=1.0)
 
 
 def _check_frame(image: np.ndarray, boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> None:

@@ -1,12 +1,13 @@
 """The best views of a track: large, sure, and spread over its time."""
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from .pictures import crop_box, encode, shrink
 
-__all__ = ["View", "add_view"]
+__all__ = ["View", "add_view", "beaten", "insert"]
 
 _MOST = 4
 _LONGEST = 112  # pixels
@@ -52,21 +53,43 @@ def add_view(views: list[View], image: np.ndarray, box: np.ndarray, score: float
     """
     crop = crop_box(image, box)
     worth = score * crop.shape[0] * crop.shape[1]
-    near = [view for view in views if time - view.time <= _SPREAD * (time - birth)]
+    near = beaten(views, worth, time, birth)
     # most frames end here, before anything is encoded
-    if not crop.size or any(view.worth >= worth for view in near):
+    if not crop.size or near is None:
         return 0
     before = sum(len(view.jpeg) for view in views)
     small = shrink(crop, _LONGEST)
-    jpeg = encode(small, _QUALITY)
-    views[:] = [view for view in views if view not in near]
-    views.append(View(time, worth, jpeg, (small.shape[1], small.shape[0])))
-    if len(views) > _MOST:
-        _drop_one(views)
+    insert(views, View(time, worth, encode(small, _QUALITY), (small.shape[1], small.shape[0])), near)
     return sum(len(view.jpeg) for view in views) - before
 
 
-def _drop_one(views: list[View]) -> None:
+class Ranked(Protocol):
+    """What views are chosen by: the time of their frame, and their worth."""
+
+    time: float
+    worth: float
+
+
+Kind = TypeVar("Kind", bound=Ranked)
+
+
+def beaten(views: list[Kind], worth: float, time: float, birth: float) -> list[Kind] | None:
+    """The views near in time that a new one is better than, which go; None where one of them is as good."""
+    near = [view for view in views if time - view.time <= _SPREAD * (time - birth)]
+    return None if any(view.worth >= worth for view in near) else near
+
+
+def insert(views: list[Kind], view: Kind, near: list[Kind]) -> list[Kind]:
+    """Put a view in the place of those that it beats; the views that went, for there are four at most."""
+    before = list(views)
+    views[:] = [kept for kept in views if kept not in near]
+    views.append(view)
+    if len(views) > _MOST:
+        _drop_one(views)
+    return [gone for gone in before if gone not in views]
+
+
+def _drop_one(views: list[Kind]) -> None:
     """Of the two views closest in time, the lesser goes."""
     closest = min(range(len(views) - 1), key=lambda place: views[place + 1].time - views[place].time)
     del views[closest + (views[closest + 1].worth < views[closest].worth)]

@@ -37,7 +37,10 @@ class FrameTracks:
 
     def above(self, score: float) -> "FrameTracks":
         """The same frame with only the tracks scored ``score`` or better."""
-        keep = self.scores >= score
+        return self.where(self.scores >= score)
+
+    def where(self, keep: np.ndarray) -> "FrameTracks":
+        """The same frame with only some of its tracks; ``keep`` is (N,) bool."""
         names = None if self.names is None else [name for name, kept in zip(self.names, keep) if kept]
         name_scores = None if self.name_scores is None else self.name_scores[keep]
         boxes, ids, scores = self.boxes[keep], self.ids[keep], self.scores[keep]

@@ -51,6 +51,32 @@ def test_nothing_to_see_is_given_no_name(cfg, noise):
     assert namer.names() == dict.fromkeys([0, 1, 2], ("", 0.0))  # outside, no area, no track, no score
 
 
+def test_a_track_that_no_word_suits_well_enough_has_no_name(cfg, noise):
+    sure, unsure = (5, "red", (5, 5, 40, 40)), (6, "red", (60, 5, 100, 40))
+    frame = paint(noise, sure[2], "red")
+    # half of the box is red, half of it blue
+    frame[5:40, 60:80], frame[5:40, 80:100] = COLOURS["red"], COLOURS["blue"]
+    boxes, ids = np.array([sure[2], unsure[2]], dtype=np.float64), np.array([5, 6])
+    confidences = TrackNamer(cfg, WORDS).update(frame, boxes, ids, np.ones(2))[1]
+    assert confidences[1] < confidences[0]
+    cfg.NAMING.MIN_SCORE = float(confidences.mean())
+    namer = TrackNamer(cfg, WORDS)
+    names, kept = namer.update(frame, boxes, ids, np.ones(2))
+    assert names == ["red", ""] and kept.tolist() == [confidences[0], 0]
+    assert namer.names() == {5: ("red", confidences[0]), 6: ("", 0.0)}
+
+
+def test_a_track_that_a_background_word_suits_best_has_no_name(cfg, noise):
+    objects = [(1, "red", (5, 5, 40, 40)), (2, "blue", (60, 5, 100, 40))]
+    words = [word for word in WORDS if word != "blue"]
+    assert see(TrackNamer(cfg, words), noise, *objects)[0][1] in words
+    cfg.NAMING.BACKGROUND_WORDS = ["blue"]
+    names, confidences = see(TrackNamer(cfg, words), noise, *objects)
+    assert names == ["red", ""] and confidences[1] == 0
+    with raises(ValueError, "NAMING.BACKGROUND_WORDS", "blue"):
+        TrackNamer(cfg, WORDS)
+
+
 def test_frames_without_objects(cfg, noise):
     namer = TrackNamer(cfg, WORDS)
     names, confidences = see(namer, noise)

@@ -1,0 +1,40 @@
+"""What other packages say stays off the screen, unless it is asked for."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["quiet_screen"]
+
+_OWN = "effowt_d2"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Warnings of this package, and errors of any."""
+    own = record.name.split(".")[0] == _OWN
+    return record.levelno >= (logging.WARNING if own else logging.ERROR)
+
+
+@contextmanager
+def quiet_screen(verbose: bool) -> Iterator[None]:
+    """Inside, the log goes to standard error: warnings of this package, and errors; Python's warnings are logged, too.
+
+    Args:
+        verbose: show all of the log from its level INFO on.
+    """
+    handler, root = logging.StreamHandler(), logging.getLogger()
+    handler.setFormatter(
+        logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "warning: %(message)s")
+    )
+    if not verbose:
+        handler.addFilter(_is_news)
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose else before)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(before)
+        root.removeHandler(handler)
