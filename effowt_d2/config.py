@@ -231,6 +231,8 @@ def _add_data(cfg: CN) -> None:
 def _add_solver(cfg: CN) -> None:
     # adamw | sgd
     cfg.SOLVER.OPTIMIZER = "adamw"
+    # batches of IMS_PER_BATCH images whose mean gradient makes a step
+    cfg.SOLVER.ACCUMULATE = 1
     # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains
     cfg.SOLVER.SIDE_LR_FACTOR = 1.0
     cfg.SOLVER.TOWER_LR_FACTOR = 1.0
