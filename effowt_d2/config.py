@@ -50,6 +50,8 @@ def _add_tower(cfg: CN) -> None:
 
     # True: load checkpoints that hold more than tensors and plain values; such a file can run any code
     cfg.MODEL.UNSAFE_PICKLE = False
+    # True: load what fits of MODEL.WEIGHTS, also of another model's checkpoint, and list the rest
+    cfg.MODEL.PARTIAL = False
 
     cfg.MODEL.TRANSFER = CN()
     # which parameters train and where the pyramid comes from: zero_shot | full | side

@@ -43,6 +43,7 @@ _MODEL = {
     "VLM.COMPILE": Text(),
     "VLM.DROP_RELATIVE_POSITIONS": Flag(),
     "UNSAFE_PICKLE": Flag(),
+    "PARTIAL": Flag(),
     "TRANSFER.STRATEGY": Choice(STRATEGIES.names),
     "TRANSFER.OUT_CHANNELS": _SIZE,
     "TRANSFER.LEVELS": ListOf(Choice(tuple(LEVELS)), 1),

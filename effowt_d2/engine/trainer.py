@@ -79,6 +79,7 @@ class OpenWorldTrainer(DefaultTrainer):
         arguments = {
             "config": cfg.dump(),
             "unsafe_pickle": cfg.MODEL.UNSAFE_PICKLE,
+            "partial": cfg.MODEL.PARTIAL,
             "trainer": weakref.proxy(self),
         }
         if self.average is None:

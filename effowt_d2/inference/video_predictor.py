@@ -54,7 +54,9 @@ class VideoPredictor:
         check_weights(cfg)
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
-        EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
+        EffOWTCheckpointer(
+            self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL
+        ).load(cfg.MODEL.WEIGHTS)
         self._video_id = 0
         self.times = TimeSplit(cfg.MODEL.DEVICE)
         watch_model(self.times, self.model)

@@ -22,7 +22,7 @@ DATA = {
     ("assets/configs/quick", ".yaml"),
     ("assets/vlm", ".json"),
     ("assets/vlm", ".pt"),
-    ("naming", ".txt"),
+    ("assets", ".txt"),
     ("report/assets", ".css"),
     ("report/assets", ".html"),
     ("report/assets", ".js"),
