@@ -71,7 +71,9 @@ def work(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
         return trainer.train()
     check_test_datasets(cfg)
     model = OpenWorldTrainer.build_model(cfg)
-    checkpointer = EffOWTCheckpointer(model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE)
+    checkpointer = EffOWTCheckpointer(
+        model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL
+    )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
     resumed = args.resume and checkpointer.has_checkpoint()
     if args.zoo_weights and not resumed:

@@ -50,6 +50,8 @@ def _add_tower(cfg: CN) -> None:
 
     # True: load checkpoints that hold more than tensors and plain values; such a file can run any code
     cfg.MODEL.UNSAFE_PICKLE = False
+    # True: load what fits of MODEL.WEIGHTS, also of another model's checkpoint, and list the rest
+    cfg.MODEL.PARTIAL = False
 
     cfg.MODEL.TRANSFER = CN()
     # which parameters train and where the pyramid comes from: zero_shot | full | side
@@ -235,6 +237,8 @@ def _add_data(cfg: CN) -> None:
 def _add_solver(cfg: CN) -> None:
     # adamw | sgd
     cfg.SOLVER.OPTIMIZER = "adamw"
+    # batches of IMS_PER_BATCH images whose mean gradient makes a step
+    cfg.SOLVER.ACCUMULATE = 1
     # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains
     cfg.SOLVER.SIDE_LR_FACTOR = 1.0
     cfg.SOLVER.TOWER_LR_FACTOR = 1.0

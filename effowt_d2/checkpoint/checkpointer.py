@@ -13,8 +13,14 @@ from torch import nn
 
 from effowt_d2.assets.paths import resolve_weights
 from effowt_d2.utils.files import write_atomically
-from effowt_d2.utils.state_dicts import check_tensors
-from effowt_d2.utils.tensor_files import CheckpointError, UnreadableCheckpointError, check_pickle, read_tensors
+from effowt_d2.utils.state_dicts import check_tensors, check_values, without_shared_prefixes
+from effowt_d2.utils.tensor_files import (
+    CheckpointError,
+    UnreadableCheckpointError,
+    check_pickle,
+    named_tensors,
+    read_tensors,
+)
 
 from .contents import (
     HEADER,
@@ -25,6 +31,7 @@ from .contents import (
     plain,
     trained_state,
 )
+from .fitting import check_coverage, check_structure, fitting_part
 
 __all__ = ["EffOWTCheckpointer"]
 
@@ -36,9 +43,8 @@ class _SafeReader(Checkpointer):
 
     def _load_file(self, f: str) -> dict[str, Any]:
         data = read_tensors(f, unsafe_pickle=self.unsafe_pickle)
-        if not isinstance(data, dict):
-            raise UnreadableCheckpointError(f"{f} is no checkpoint: it holds a {type(data).__name__}, not a dict")
-        return data
+        # anything but a checkpoint is weights alone
+        return data if isinstance(data, dict) and {"model", HEADER} & set(data) else {"model": named_tensors(data, f)}
 
 
 class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
@@ -54,6 +60,8 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         save_to_disk: if left out, only the main process writes.
         config: stored with the model, as text (``cfg.dump()``).
         unsafe_pickle: also load files that hold more than tensors and plain values; they can run any code.
+        complete: every trained tensor of the model must be in a file that is loaded, as for evaluation.
+        partial: load what fits of a file, whatever model it is of, and list the rest.
         checkpointables: objects with ``state_dict`` and ``load_state_dict``: optimizer, scheduler, trainer.
     """
 
@@ -65,11 +73,15 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         save_to_disk: bool | None = None,
         config: str = "",
         unsafe_pickle: bool = False,
+        complete: bool = False,
+        partial: bool = False,
         **checkpointables: Any,
     ):
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.config = config
         self.unsafe_pickle = unsafe_pickle
+        self.complete = complete
+        self.partial = partial
         self._file = ""
         self._unusable: set[str] = set()
 
@@ -123,7 +135,8 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             FileNotFoundError: no such file.
             OSError: it could not be fetched.
             UnreadableCheckpointError: it is damaged, or no checkpoint.
-            CheckpointError: it is of another model or tower, or wants more than tensors and plain values.
+            CheckpointError: it is of another model or tower, holds NaN or numbers of another kind, or wants more than
+                tensors and plain values.
         """
         if path and not os.path.isfile(resolve_weights(path.split("?")[0])):
             raise FileNotFoundError(f"checkpoint {path}: no such file")
@@ -132,6 +145,9 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         try:
             with guarded_towers(self.model, path):
                 return super().load(path, checkpointables)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            self.model.load_state_dict(before, strict=False)
+            raise CheckpointError(f"{path}: its entries are not those of a checkpoint: {error!r}") from error
         except BaseException:
             self.model.load_state_dict(before, strict=False)
             raise
@@ -203,18 +219,36 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         elif filename.endswith(".pyth"):
             # Detectron2 reads these itself, by whatever torch's default is
             read_tensors(filename, unsafe_pickle=self.unsafe_pickle)
-        return super()._load_file(filename)
+        data = super()._load_file(filename)
+        check_structure(data, filename)
+        return data
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         frozen = set(frozen_keys(self.model))
-        if HEADER in checkpoint:
-            check_header(checkpoint[HEADER], self.model, self._file)
-            problem = f"{self._file} does not fit the model, which is left as it was"
-            check_tensors(checkpoint["model"], trained_state(self.model), problem=problem)
+        # Detectron2 renames these itself
+        if not checkpoint.get("matching_heuristics", False):
+            self._prepare(checkpoint)
         incompatible = super()._load_model(checkpoint)
+        check_coverage(self.model, incompatible.missing_keys, self._file, complete=self.complete, partial=self.partial)
         # they are not in the file on purpose
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]
         return incompatible
+
+    def _prepare(self, checkpoint: dict[str, Any]) -> None:
+        """Take off prefixes and, where a part is enough, what has no place; make sure that the rest fits."""
+        problem = f"{self._file} does not fit the model, which is left as it was"
+        self._convert_ndarray_to_tensor(checkpoint["model"])
+        state = checkpoint["model"]
+        if HEADER in checkpoint:
+            check_header(checkpoint[HEADER], self.model, self._file, only_warn=self.partial)
+        else:
+            state = without_shared_prefixes(state, self.model.state_dict())
+        if self.partial:
+            state = fitting_part(state, self.model, self._file)
+        elif HEADER in checkpoint:
+            check_tensors(state, trained_state(self.model), problem=problem)
+        check_values(state, self.model.state_dict(), problem=problem)
+        checkpoint["model"] = state
 
 
 def _unused_name(file: str) -> str:

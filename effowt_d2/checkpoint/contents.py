@@ -1,5 +1,6 @@
 """What a checkpoint of ours holds: the trained tensors, and a header that tells which model they belong to."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ __all__ = [
     "plain",
     "trained_state",
 ]
+
+logger = logging.getLogger(__name__)
 
 HEADER = "effowt"
 """Key of the header in the file; checkpoints without it are foreign ones."""
@@ -73,8 +76,8 @@ def _describe(model: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
-def check_header(header: Mapping, model: nn.Module, file: str) -> None:
-    """Make sure that a checkpoint belongs to the towers of the model.
+def check_header(header: Mapping, model: nn.Module, file: str, *, only_warn: bool = False) -> None:
+    """Make sure that a checkpoint belongs to the towers of the model; ``only_warn`` logs that it doesn't.
 
     Raises:
         CheckpointError: other towers, other weights in them, or a format of a newer version.
@@ -86,9 +89,12 @@ def check_header(header: Mapping, model: nn.Module, file: str) -> None:
         )
     stored, present = header["towers"], _describe(model)
     if stored != present:
+        problem = f"{file} was trained on another tower.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}"
+        if only_warn:
+            logger.warning(problem)
+            return
         raise CheckpointError(
-            f"{file} was trained on another tower.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}\n"
-            "Its side network and heads mean nothing on other features: set MODEL.VLM.NAME, MODEL.VLM.WEIGHTS and "
+            f"{problem}\nIts side network and heads mean nothing on other features: set MODEL.VLM.NAME, MODEL.VLM.WEIGHTS and "
             "MODEL.TRANSFER.STRATEGY to those of the config stored in the checkpoint"
         )
 
@@ -113,7 +119,8 @@ def guarded_towers(model: nn.Module, file: str) -> Iterator[None]:
     def compare(tower: Tower, state: Mapping, prefix: str, *_) -> None:
         for key, present in tower.state_dict().items():
             stored = state.get(prefix + key)
-            if stored is not None and not torch.equal(stored.to(present), present):
+            # a tower that ran in less than float32 is rounded
+            if stored is not None and not torch.equal(_as_in(tower, stored, present), _as_in(tower, present, present)):
                 raise CheckpointError(
                     f"{file} holds other weights for the frozen tower {tower.name} ({prefix + key} differs): "
                     "the tower's weights are given by MODEL.VLM.WEIGHTS"
@@ -126,6 +133,11 @@ def guarded_towers(model: nn.Module, file: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _as_in(tower: Tower, value: Tensor, present: Tensor) -> Tensor:
+    value = value.to(present)
+    return value.to(tower.precision) if value.is_floating_point() else value
 
 
 def plain(value: Any, where: str) -> Any:

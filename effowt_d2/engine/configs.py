@@ -9,6 +9,7 @@ from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.utils.imports import import_modules
 
 from .config_files import find_config, module_names, read_config
+from .settings import check_settings
 
 __all__ = ["make_config", "merge_options"]
 
@@ -26,9 +27,9 @@ def make_config(source: str = "", options: Sequence = ()) -> CfgNode:
 
     Raises:
         FileNotFoundError: there is no such file, or no such base.
-        ValueError: the file is no mapping of keys or no UTF-8 text, or an unknown key, a value of the wrong type, a
-            key without a value, a module that cannot be imported, or a dataset that cannot be
-            registered; the text names it.
+        ValueError: the file is no mapping of keys or no UTF-8 text, or an unknown key, a value of the wrong type or
+            outside its key's domain, a key without a value, a module that cannot be imported, or a dataset that
+            cannot be registered; the text names it.
     """
     cfg = get_cfg()
     add_effowt_config(cfg)
@@ -53,8 +54,8 @@ def merge_options(cfg: CfgNode, options: Sequence) -> None:
         options: keys and values in turn.
 
     Raises:
-        ValueError: an unknown key, a value of the wrong type, a key without a value, or a module that cannot be
-            imported; the text names it.
+        ValueError: an unknown key, a value of the wrong type or outside its key's domain, a key without a value, or a
+            module that cannot be imported; the text names it.
     """
     _add_modules(cfg, _imports_of(options))
     imports = cfg.IMPORTS
@@ -63,6 +64,7 @@ def merge_options(cfg: CfgNode, options: Sequence) -> None:
     except (KeyError, AssertionError, ValueError) as error:
         raise ValueError(f"options: {_text(error)}") from error
     cfg.IMPORTS = imports
+    check_settings(cfg)
     register_datasets(cfg)
 
 

@@ -1,5 +1,9 @@
 """Which parameter is in which optimizer group: decided by module object, never by a piece of a name."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from detectron2.config import CfgNode
 from torch import nn
@@ -7,7 +11,9 @@ from torch import nn
 from effowt_d2.modeling.transfer.ownership import OwnedParameter, owned_parameters
 from effowt_d2.utils.checks import check_positive
 
-__all__ = ["build_optimizer"]
+__all__ = ["build_optimizer", "keep_settings"]
+
+logger = logging.getLogger(__name__)
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -58,3 +64,34 @@ def _weight_decay(solver: CfgNode, owned: OwnedParameter) -> float:
     if owned.name == "bias" and not of_norm:
         return solver.WEIGHT_DECAY if solver.WEIGHT_DECAY_BIAS is None else solver.WEIGHT_DECAY_BIAS
     return solver.WEIGHT_DECAY_NORM
+
+
+# of a group: what the config sets and no step changes
+_SETTINGS = ("initial_lr", "weight_decay", "momentum", "nesterov")
+
+
+@contextmanager
+def keep_settings(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler) -> Iterator[None]:
+    """Within, a state is loaded into optimizer and scheduler; learning rates, weight decay and momentum of the config
+    stay, and which of them are others than before is logged."""
+    configured = [{name: group[name] for name in _SETTINGS if name in group} for group in optimizer.param_groups]
+    yield
+    changes = set()
+    for group, wanted in zip(optimizer.param_groups, configured):
+        for name, value in wanted.items():
+            if group[name] != value:
+                changes.add(f"{name.removeprefix('initial_')} of {group['part']}: {group[name]:g} -> {value:g}")
+        if group["initial_lr"] != wanted["initial_lr"]:
+            # the place in the schedule stays
+            group["lr"] = (
+                group["lr"] * wanted["initial_lr"] / group["initial_lr"]
+                if group["initial_lr"]
+                else (wanted["initial_lr"])
+            )
+        group.update(wanted)
+    scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    if changes:
+        logger.warning(
+            "the config's learning rates and weight decays (SOLVER) differ from the checkpoint's and are used: %s",
+            "; ".join(sorted(changes)),
+        )

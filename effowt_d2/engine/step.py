@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from detectron2.config import CfgNode
@@ -71,6 +72,7 @@ class StepTrainer(SimpleTrainer):
         model, data_loader, optimizer: as in Detectron2.
         precision: of forward and backward passes.
         clip: ``SOLVER.CLIP_GRADIENTS``.
+        accumulate: batches whose mean gradient makes a step.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class StepTrainer(SimpleTrainer):
         *,
         precision: Precision,
         clip: CfgNode,
+        accumulate: int = 1,
     ):
         super().__init__(model, data_loader, optimizer)
         self.precision = precision
         self.clip = clip
+        self.accumulate = accumulate
 
     def run_step(self) -> None:
         """Take one step.
@@ -93,21 +97,37 @@ class StepTrainer(SimpleTrainer):
             FloatingPointError: a loss is infinite or NaN; names the losses and the files of the batch. The
                 weights are those before the step.
         """
-        start = time.perf_counter()
-        batch = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        # first, so that the gradients of the step before are not in memory beside all activations
-        self.optimizer.zero_grad()
-        with self.precision.autocast():
-            losses = self.model(batch)
-        total = sum(losses.values())
-        self._check_finite(total, losses, batch)
-        self.precision.scaler.scale(total).backward()
-        self._write_metrics(losses, data_time)
+        data_time, means = 0.0, {}
+        for number in range(self.accumulate):
+            start = time.perf_counter()
+            batch = next(self._data_loader_iter)
+            data_time += time.perf_counter() - start
+            if number == 0:
+                # not before there is a batch, and before the activations, so that the gradients of the step before
+                # are not in memory beside them
+                self.optimizer.zero_grad()
+            with self._synchronised(number == self.accumulate - 1):
+                losses = self._backward(batch)
+            for name, loss in losses.items():
+                means[name] = means[name] + loss / self.accumulate if name in means else loss / self.accumulate
+        self._write_metrics(means, data_time)
         self.precision.scaler.unscale_(self.optimizer)
         clip_gradients(self.optimizer, self.clip)
         self.precision.scaler.step(self.optimizer)
         self.precision.scaler.update()
+
+    def _backward(self, batch: Sequence[dict]) -> dict[str, torch.Tensor]:
+        """Add the batch's share to the gradients; returns its losses."""
+        with self.precision.autocast():
+            losses = self.model(batch)
+        total = sum(losses.values())
+        self._check_finite(total, losses, batch)
+        self.precision.scaler.scale(total / self.accumulate if self.accumulate > 1 else total).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _synchronised(self, now: bool) -> AbstractContextManager:
+        """The processes exchange gradients once per step, with the last batch."""
+        return nullcontext() if now or not hasattr(self.model, "no_sync") else self.model.no_sync()
 
     def _check_finite(self, total: torch.Tensor, losses: Mapping[str, torch.Tensor], batch: Sequence[dict]) -> None:
         if not torch.isfinite(total):

@@ -27,7 +27,8 @@ from .data_checks import check_test_datasets
 from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
 from .failures import cut_half_line
-from .optimizer import build_optimizer
+from .optimizer import build_optimizer, keep_settings
+from .settings import check_settings
 from .step import StepTrainer, inference_autocast, training_precision
 
 __all__ = ["OpenWorldTrainer"]
@@ -50,6 +51,7 @@ class OpenWorldTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         # DefaultTrainer's own constructor places models on GPUs only
         TrainerBase.__init__(self)
+        check_settings(cfg)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         check_test_datasets(cfg)
         data_loader = self.build_train_loader(cfg)
@@ -67,6 +69,7 @@ class OpenWorldTrainer(DefaultTrainer):
             optimizer,
             precision=training_precision(cfg, device),
             clip=cfg.SOLVER.CLIP_GRADIENTS,
+            accumulate=cfg.SOLVER.ACCUMULATE,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = self._build_checkpointer(cfg, model)
@@ -79,6 +82,7 @@ class OpenWorldTrainer(DefaultTrainer):
         arguments = {
             "config": cfg.dump(),
             "unsafe_pickle": cfg.MODEL.UNSAFE_PICKLE,
+            "partial": cfg.MODEL.PARTIAL,
             "trainer": weakref.proxy(self),
         }
         if self.average is None:
@@ -130,7 +134,7 @@ class OpenWorldTrainer(DefaultTrainer):
         if self.average is not None and not self.start_iter:
             self.average.restart()
         if isinstance(self.data_loader, TrainLoader):
-            self.data_loader.batches.start = self.start_iter
+            self.data_loader.batches.start = self.start_iter * self.cfg.SOLVER.ACCUMULATE
 
     def train(self) -> dict | None:
         """Train to the end, evaluate, and leave ``model_final.pth``."""
@@ -147,7 +151,8 @@ class OpenWorldTrainer(DefaultTrainer):
     def load_state_dict(self, state_dict: dict) -> None:
         """Go on from a checkpoint whose model has been loaded.
 
-        Training always goes on from the weights as trained. One written without an average starts it there.
+        Training always goes on from the weights as trained. One written without an average starts it there. Learning
+        rates and the optimizer's other settings are those of the config.
         """
         average = state_dict.get("average")
         if average is None and self.average is not None:
@@ -158,8 +163,9 @@ class OpenWorldTrainer(DefaultTrainer):
         elif average is not None:
             logger.info("SOLVER.EMA.DECAY is 0: the checkpoint's average is dropped, its weights as trained go on")
             restore_parameters(self.checkpointer.model, average)
-        TrainerBase.load_state_dict(self, state_dict)
-        self._trainer.load_state_dict(state_dict["_trainer"])
+        with keep_settings(self.optimizer, self.scheduler):
+            TrainerBase.load_state_dict(self, state_dict)
+            self._trainer.load_state_dict(state_dict["_trainer"])
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

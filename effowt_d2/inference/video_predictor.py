@@ -56,7 +56,9 @@ class VideoPredictor:
         check_weights(cfg)
         self.cfg = cfg.clone()
         self.model = build_model(self.cfg).eval()
-        EffOWTCheckpointer(self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
+        EffOWTCheckpointer(
+            self.model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL
+        ).load(cfg.MODEL.WEIGHTS)
         self.times = TimeSplit(cfg.MODEL.DEVICE, enabled=profile)
         watch_model(self.times, self.model)
 

@@ -79,7 +79,9 @@ def get(name: str, trained: bool = False, device: str | None = None) -> torch.nn
     if device is not None:
         cfg.MODEL.DEVICE = device
     model = build_model(cfg)
-    EffOWTCheckpointer(model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE).load(cfg.MODEL.WEIGHTS)
+    EffOWTCheckpointer(model, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL).load(
+        cfg.MODEL.WEIGHTS
+    )
     return model
 
 

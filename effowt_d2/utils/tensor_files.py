@@ -3,11 +3,14 @@
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["CheckpointError", "UnreadableCheckpointError", "check_pickle", "read_tensors"]
+__all__ = ["CheckpointError", "UnreadableCheckpointError", "check_pickle", "named_tensors", "read_tensors"]
+
+_WRAPPERS = ("state_dict", "model")
 
 
 class CheckpointError(ValueError):
@@ -19,7 +22,7 @@ class UnreadableCheckpointError(CheckpointError):
 
 
 def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
-    """Read a file of ``torch.save`` onto the CPU.
+    """Read a file of ``torch.save`` onto the CPU; of a TorchScript archive, its state dict.
 
     Args:
         file: local path.
@@ -27,12 +30,14 @@ def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
 
     Raises:
         UnreadableCheckpointError: the file is truncated, damaged, or not of ``torch.save``.
-        CheckpointError: it holds more than tensors and plain values.
+        CheckpointError: it holds more than tensors and plain values, as a TorchScript archive does.
     """
     with open(file, "rb") as stream:
         start = stream.read(4)
     if start == b"PK\x03\x04":
         _check_archive(file)
+        if _is_torchscript(file):
+            return _read_torchscript(file, unsafe_pickle)
     elif start[:1] != b"\x80":
         raise UnreadableCheckpointError(f"{file} is not a checkpoint: it starts with {start!r}")
     try:
@@ -53,6 +58,37 @@ def _check_archive(file: str) -> None:
         raise UnreadableCheckpointError(f"{file} is truncated or damaged: {error}") from error
     if damaged is not None:
         raise UnreadableCheckpointError(f"{file} is damaged: its record {damaged} does not match its checksum")
+
+
+def _is_torchscript(file: str) -> bool:
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_torchscript(file: str, unsafe_pickle: bool) -> dict:
+    if not unsafe_pickle:
+        raise CheckpointError(
+            f"{file} is a TorchScript archive, which holds code beside its tensors. If you trust its source, set "
+            "MODEL.UNSAFE_PICKLE True, or make a file of its tensors: "
+            f"torch.save(torch.jit.load({file!r}, map_location='cpu').state_dict(), 'weights.pt')"
+        )
+    return dict(torch.jit.load(file, map_location="cpu").state_dict())
+
+
+def named_tensors(data: Any, file: str) -> dict[str, torch.Tensor]:
+    """The tensors of what a file of weights holds: a state dict, or one under ``model`` or ``state_dict``.
+
+    Raises:
+        UnreadableCheckpointError: there are none.
+    """
+    for key in _WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
+            data = data[key]
+    tensors = {k: v for k, v in data.items() if isinstance(v, torch.Tensor)} if isinstance(data, Mapping) else {}
+    if not tensors:
+        held = f"the keys {list(data)[:5]}" if isinstance(data, Mapping) else f"a {type(data).__name__}"
+        raise UnreadableCheckpointError(f"{file} is no weights file: it holds {held}, and no tensors by name")
+    return tensors
 
 
 def _unpickling_reason(error: Exception) -> str:

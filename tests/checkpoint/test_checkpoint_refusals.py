@@ -97,7 +97,8 @@ class Attack:
 def write_attack(file, trace):
     payload = {"model": {"head.0.bias": torch.zeros(8)}, "extra": Attack(trace)}
     if file.suffix == ".pkl":
-        file.write_bytes(pickle.dumps({"model": {}, "__author__": "x", "extra": Attack(trace)}))
+        bias = np.zeros(8, np.float32)
+        file.write_bytes(pickle.dumps({"model": {"head.0.bias": bias}, "__author__": "x", "extra": Attack(trace)}))
     else:
         torch.save(payload, file)
 

@@ -6,6 +6,7 @@ from helpers import small_shapes
 from helpers.configs import plugin_keys
 
 from effowt_d2 import model_zoo
+from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.engine import OpenWorldTrainer, check_config
 from effowt_d2.naming import TrackNamer
 
@@ -54,6 +55,7 @@ def seen(tmp_path_factory):
         for run in RUNS:
             part = recorder(cfg.clone())
             part.merge_from_list(["OUTPUT_DIR", str(folder / "output"), *run])
+            register_datasets(part)
             check_config(part, eval_only=False, num_processes=1)
             trainer = OpenWorldTrainer(part)
             trainer.resume_or_load(resume=False)

@@ -17,6 +17,7 @@ from effowt_d2.version import __version__
 FOLDERS = ("configs", "demo", "docs", "effowt_d2", "projects", "tests", "tools")
 # folder and file extension of everything in the wheel that is not Python
 DATA = {
+    ("assets/checkpoints", ".json"),
     ("assets/checkpoints", ".pth"),
     ("assets/configs/EffOWT", ".yaml"),
     ("assets/configs/quick", ".yaml"),

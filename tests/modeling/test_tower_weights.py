@@ -152,3 +152,42 @@ def test_no_network_is_one_clear_error(folder, monkeypatch):
 def test_weights_of_another_activation_are_refused():
     with raises(ValueError, "openai", "QuickGELU", "ViT-B-16", "GELU", "ViT-B-16-quickgelu"):
         build_tower("ViT-B-16", "openclip://openai")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.model."])
+def test_prefixes_of_wrappers_come_off(folder, prefix):
+    state = clip_model("tiny-vit").state_dict()
+    file = save("pt", {f"{prefix}{key}": value for key, value in state.items()}, folder / "clip.pt")
+    assert read_weights(file).keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    "change, data", [(lambda v: v * torch.nan, ["NaN"]), (lambda v: v.long(), ["torch.int64", "torch.float32"])]
+)
+def test_numbers_that_are_none(folder, change, data):
+    state = clip_model("tiny-vit").state_dict()
+    state["visual.proj"] = change(state["visual.proj"])
+    with raises(ValueError, "clip.pt", "tiny-vit", "proj", *data):
+        build_tower("tiny-vit", save("pt", state, folder / "clip.pt"))
+
+
+class Holder(torch.nn.Module):
+    """What a TorchScript archive is made of, without anything to run."""
+
+    def __init__(self, visual):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_archives_are_explained_or_read(folder):
+    visual = clip_model("tiny-vit").visual
+    file = str(folder / "clip.pt")
+    torch.jit.trace(Holder(visual), torch.zeros(1), check_trace=False).save(file)
+    with raises(ValueError, file, "TorchScript", "MODEL.UNSAFE_PICKLE"):
+        build_tower("tiny-vit", file)
+    tower = build_tower("tiny-vit", file, unsafe_pickle=True)
+    assert torch.equal(tower.trunk.proj, visual.proj)

@@ -14,7 +14,7 @@ from open_clip.timm_model import TimmModel
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
-from effowt_d2.utils.state_dicts import check_tensors
+from effowt_d2.utils.state_dicts import check_tensors, check_values
 
 from .weight_files import WeightsReport
 
@@ -70,6 +70,7 @@ def load_eva_detector(
     _become_detector(eva, found)
     problem = f"{file} could not be loaded into {name}, nothing of it was"
     check_tensors(found, eva.state_dict(), problem=problem)
+    check_values(found, eva.state_dict(), problem=problem)
     eva.load_state_dict(found)
     return report, "rope_win.freqs_cos" in net
 

@@ -8,7 +8,7 @@ places and masks tokens itself, and runs the blocks of open_clip (plain ViT) or 
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -84,6 +84,7 @@ class Tower(nn.Module):
         self._window_blocks = window_blocks(window, global_blocks, self.depth)
         self._cache: dict = {}
         self._hash: str | None = None
+        self.register_load_state_dict_pre_hook(_forget)
         unused = {id(p) for module in self.unused() for p in module.parameters()}
         for parameter in trunk.parameters():
             parameter.requires_grad = not frozen and id(parameter) not in unused
@@ -196,7 +197,10 @@ class Tower(nn.Module):
         return [found[tap] for tap in taps]
 
     def _run_rounded(self, images: Tensor, mask: Tensor | None, wanted: set) -> dict:
-        if next(self.parameters()).dtype is not self.precision:
+        weight = next(self.parameters())
+        if weight.dtype is not self.precision:
+            if weight.device.type != "meta":
+                self.weights_hash()  # of the weights as they were loaded
             with torch.inference_mode(False):
                 self.to(self.precision)
         device = images.device.type
@@ -263,3 +267,13 @@ class Tower(nn.Module):
         rows = torch.arange(grid[0], device=positions.device).clamp(max=side - 1)
         columns = torch.arange(grid[1], device=positions.device).clamp(max=side - 1)
         return positions[..., rows[:, None], columns[None, :]]
+
+
+def _forget(tower: Tower, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:
+    """Before a tower is loaded anew: what was made of its old weights, their rounding included."""
+    if not any(key.startswith(prefix) for key in state_dict):
+        return
+    tower._cache = {}
+    tower._hash = None
+    if tower.precision is not torch.float32:
+        tower.float()

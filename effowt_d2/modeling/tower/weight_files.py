@@ -10,14 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from effowt_d2.utils.state_dicts import check_tensors, grouped_by_number
-from effowt_d2.utils.tensor_files import UnreadableCheckpointError, read_tensors
+from effowt_d2.utils.state_dicts import check_tensors, check_values, grouped_by_number, without_shared_prefixes
+from effowt_d2.utils.tensor_files import UnreadableCheckpointError, named_tensors, read_tensors
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["WeightsReport", "load_clip_tower", "read_weights"]
-
-_WRAPPERS = ("state_dict", "model")
 
 
 @dataclass
@@ -66,7 +64,7 @@ def read_weights(file: str, *, unsafe_pickle: bool = False) -> dict[str, Tensor]
         unsafe_pickle: see ``effowt_d2.utils.files.read_tensors``.
 
     Returns:
-        Tensors by key; the prefix ``module.`` of DistributedDataParallel is taken off.
+        Tensors by key, without the prefixes of wrappers that all share.
 
     Raises:
         CheckpointError: the file is damaged, is no weights file, or wants more than tensors and plain values.
@@ -78,16 +76,7 @@ def read_weights(file: str, *, unsafe_pickle: bool = False) -> dict[str, Tensor]
             raise UnreadableCheckpointError(f"{file} is damaged or not a safetensors file: {error}") from error
     else:
         state = read_tensors(file, unsafe_pickle=unsafe_pickle)
-    for key in _WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
-    if not tensors:
-        held = f"the keys {list(state)[:5]}" if isinstance(state, Mapping) else f"a {type(state).__name__}"
-        raise UnreadableCheckpointError(f"{file} is no weights file: it holds {held}, and no tensors by name")
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key[len("module.") :]: value for key, value in tensors.items()}
-    return tensors
+    return without_shared_prefixes(named_tensors(state, file))
 
 
 def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str, file: str) -> WeightsReport:
@@ -99,7 +88,7 @@ def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
         name, file: for messages.
 
     Raises:
-        ValueError: a key is missing, has no counterpart, or has another shape.
+        ValueError: a key is missing, has no counterpart, another shape or another kind of numbers, or holds NaN.
     """
     report = WeightsReport(file)
     vision = {key: value for key, value in state.items() if key.startswith("visual.")}
@@ -109,7 +98,9 @@ def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
     open_clip.factory.resize_pos_embed(vision, model)
     found = {key[len("visual.") :]: value for key, value in vision.items()}
     expected = model.visual.state_dict()
-    check_tensors(found, expected, problem=f"{file} could not be loaded into {name}, nothing of it was")
+    problem = f"{file} could not be loaded into {name}, nothing of it was"
+    check_tensors(found, expected, problem=problem)
+    check_values(found, expected, problem=problem)
     model.visual.load_state_dict(found)
     report.loaded = list(vision)
     if shape_before is not None and vision["visual.positional_embedding"].shape != shape_before:

@@ -2,6 +2,9 @@
 
 from detectron2.config import CfgNode
 
+from effowt_d2.engine.key_domains import register_domains
+from effowt_d2.utils.domains import Flag, Integer
+
 __all__ = ["add_config"]
 
 
@@ -22,3 +25,14 @@ def add_config(cfg: CfgNode) -> None:
     side.SIM.COEFFICIENTS = 16
     # map side in tokens, for SIM.KIND "fixed" (its matrices know one resolution only)
     side.SIM.RESOLUTION = 64
+
+
+register_domains(
+    {
+        "MODEL.SIDE.MATCH_PARAMS": Flag(),
+        "MODEL.SIDE.FISHER_SAMPLES": Integer(1),
+        "MODEL.SIDE.SEED": Integer(0),
+        "MODEL.SIDE.SIM.COEFFICIENTS": Integer(1),
+        "MODEL.SIDE.SIM.RESOLUTION": Integer(1),
+    }
+)

@@ -27,7 +27,7 @@ OPTIONS = {
 
 def run(output, *, eval_only):
     options = [str(item) for pair in {**OPTIONS, "OUTPUT_DIR": output}.items() for item in pair]
-    choice = dict(eval_only=eval_only, resume=eval_only, num_gpus=1, num_machines=1)
+    choice = dict(eval_only=eval_only, resume=eval_only, num_gpus=1, num_machines=1, register=[])
     args = argparse.Namespace(config_file=str(CONFIG), opts=options, **choice)
     cfg = train_net.setup(args)
     return cfg, train_net.main(args, cfg)
