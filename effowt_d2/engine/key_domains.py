@@ -141,6 +141,8 @@ _DATA = {
     "NAMING.BACKGROUND": Choice(("keep", "blur")),
     "NAMING.VIEWS": _SIZE,
     "NAMING.BUDGET": _SIZE,
+    "NAMING.MIN_SCORE": _FRACTION,
+    "NAMING.BACKGROUND_WORDS": ListOf(_NAME),
     # of Detectron2
     "DATASETS.TRAIN": ListOf(_NAME),
     "DATASETS.TEST": ListOf(_NAME),
