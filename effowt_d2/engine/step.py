@@ -11,6 +11,7 @@ from torch import nn
 
 from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.checks import check_count
 
 __all__ = ["Precision", "StepTrainer", "clip_gradients", "inference_autocast", "training_precision"]
 
@@ -73,6 +74,9 @@ class StepTrainer(SimpleTrainer):
         precision: of forward and backward passes.
         clip: ``SOLVER.CLIP_GRADIENTS``.
         accumulate: batches whose mean gradient makes a step.
+
+    Raises:
+        ValueError: ``accumulate`` is less than 1.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class StepTrainer(SimpleTrainer):
         super().__init__(model, data_loader, optimizer)
         self.precision = precision
         self.clip = clip
-        self.accumulate = accumulate
+        self.accumulate = check_count("accumulate", accumulate)
 
     def run_step(self) -> None:
         """Take one step.

@@ -63,14 +63,15 @@ class OpenWorldTrainer(DefaultTrainer):
         with config_keys("SOLVER.EMA"):
             self.average = ParameterAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.DECAY else None
         model = _distributed(model, device)
-        self._trainer = StepTrainer(
-            model,
-            data_loader,
-            optimizer,
-            precision=training_precision(cfg, device),
-            clip=cfg.SOLVER.CLIP_GRADIENTS,
-            accumulate=cfg.SOLVER.ACCUMULATE,
-        )
+        with config_keys("SOLVER"):
+            self._trainer = StepTrainer(
+                model,
+                data_loader,
+                optimizer,
+                precision=training_precision(cfg, device),
+                clip=cfg.SOLVER.CLIP_GRADIENTS,
+                accumulate=cfg.SOLVER.ACCUMULATE,
+            )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = self._build_checkpointer(cfg, model)
         self.start_iter = 0

@@ -92,6 +92,7 @@ def test_training_lowers_the_loss(tmp_path, options):
     [
         (dict(SOLVER__AMP__DTYPE="int8"), ("SOLVER.AMP.DTYPE", "int8", "bfloat16", "float16")),
         (dict(SOLVER__EMA__DECAY=1.5), ("SOLVER.EMA.DECAY", 1.5)),
+        (dict(SOLVER__ACCUMULATE=0), ("SOLVER.ACCUMULATE", 0)),
     ],
 )
 def test_precision_and_average_that_do_not_exist(tmp_path, options, data):

@@ -69,12 +69,13 @@ MODEL = {
     "REID.AUX_NEGATIVES_PER_POSITIVE": -1.0,
 }
 NAMING = {"TEMPLATES": ["a photo"], "CONTEXT": -0.5, "MAX_ZOOM": NAN, "BACKGROUND": "grey", "VIEWS": 0, "BUDGET": 0}
+NAMING |= {"MIN_SCORE": 1.5, "BACKGROUND_WORDS": ["sky", "sky"]}
 VIEWS = {"SCALING": "bicubic", "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
 SOLVER = {"OPTIMIZER": "lion", "TOWER_LAYER_DECAY": 0.0}
 FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full"}
 TRACKER = tuple(plugin_config().TRACKER)
 # in tests/engine/test_trainer.py, since a trainer reads them
-OF_THE_TRAINER = {"SOLVER.AMP.DTYPE", "SOLVER.EMA.DECAY"}
+OF_THE_TRAINER = {"SOLVER.ACCUMULATE", "SOLVER.AMP.DTYPE", "SOLVER.EMA.DECAY"}
 
 
 @pytest.fixture
