@@ -1,7 +1,7 @@
 """How the tracks compare with the ground truth: OWTA, and the worst failures as pictures."""
 
-import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ from effowt_d2.utils.boxes import xywh_to_xyxy
 from effowt_d2.visualization import draw_tracks
 
 from .failures import Followed, follow, most_missed, most_switched
-from .pictures import crop_box, decode, encode
-from .spool import Spool
+from .film import Film
+from .pictures import crop_box, encode
 from .truth import SeenFrame, VideoTruth
 
 __all__ = ["score"]
@@ -24,30 +24,32 @@ _PICTURE = 320  # pixels of the longest side
 _GT_COLOR = (255, 255, 255)
 
 
-def score(truth: VideoTruth, spool: Spool) -> dict:
+def score(truth: VideoTruth, film: Film) -> dict:
     """Everything the page tells about the ground truth.
 
     Args:
         truth: the ground truth with the frames seen.
-        spool: the frames kept, for pictures.
+        film: the frames kept, for pictures.
 
     Returns:
         "file", "video", "images" (annotated images seen), "of" (images of the video), "matched_by", and either "why"
         there are no scores, or "table" (a row per subset), "missed" and "switched" (lists of tracks with pictures).
     """
     frames, part = truth.seen(), truth.part()
-    about = dict(file=truth.file, video=truth.name, images=len(frames), of=truth.total(), matched_by=truth.matched_by)
+    about = dict(
+        file=Path(truth.file).name, video=truth.name, images=len(frames), of=truth.total(), matched_by=truth.matched_by
+    )
     if not part["annotations"]:
         return dict(about, why="none of the frames is an annotated image of this video")
     try:
         table = _table(truth, frames, part)
     except (ValueError, ImportError) as error:
         # the page is worth having without them; TAO's own groups need a package that may be missing
-        return dict(about, why=str(error))
+        return dict(about, why=str(error).replace(truth.file, about["file"]))
     categories = {track["id"]: track["category_id"] for track in part["tracks"]}
     names = {category["id"]: category["name"] for category in part.get("categories", [])}
     followed = _follow(frames, part["annotations"])
-    picture = _Pictures(frames, spool)
+    picture = _Pictures(frames, film)
 
     def describe(track: Followed, pictures: list[dict]) -> dict:
         return dict(
@@ -105,8 +107,8 @@ def _follow(frames: Sequence[SeenFrame], annotations: Sequence[dict]) -> list[Fo
 class _Pictures:
     """Cuts failures out of the frames that were kept."""
 
-    def __init__(self, frames: Sequence[SeenFrame], spool: Spool) -> None:
-        self._frames, self._spool = frames, spool
+    def __init__(self, frames: Sequence[SeenFrame], film: Film) -> None:
+        self._frames, self._film = frames, film
 
     def of_miss(self, track: Followed) -> list[dict]:
         """The frame where the missed object is largest."""
@@ -126,14 +128,16 @@ class _Pictures:
         return []
 
     def _kept(self, track: Followed, places: Sequence[int]) -> Iterator[int]:
-        return (place for place in places if self._spool.wants(self._frames[track.places[place]].position))
+        return (place for place in places if self._frames[track.places[place]].position % self._film.stride == 0)
 
     def _cut(self, track: Followed, place: int) -> dict:
         frame = self._frames[track.places[place]]
-        record = json.loads(self._spool.line(frame.position // self._spool.stride))
-        image = decode(record["jpeg"])
+        zoomed = self._film.scale(*frame.size)
+        shown = np.round(np.array(frame.size) * zoomed).astype(int)
+        # without what fills the film up to even sides
+        image = self._film.picture(frame.position // self._film.stride)[: max(1, shown[1]), : max(1, shown[0])]
         # from pixels of the annotated image to those of the picture
-        scale = np.array([image.shape[1] / frame.size[0], image.shape[0] / frame.size[1]]) / frame.scale
+        scale = zoomed / np.array(frame.scale)
         gt = _corners(track.boxes[place], scale)
         boxes = np.array([_corners(box, scale) for box in frame.boxes]).reshape(-1, 4)
         area = _surroundings(gt, image.shape)

@@ -75,6 +75,11 @@ class Spool:
         """The line kept at a place, from 0; that of the frame at position ``place * stride``."""
         return self._read(*self._lines[place])
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the lines kept."""
+        return self._end
+
     def __len__(self) -> int:
         return len(self._lines)
 

@@ -14,11 +14,12 @@ import torch
 from effowt_d2.utils.files import is_disk_full, write_atomically
 from effowt_d2.version import __version__
 from effowt_d2.video import FrameTracks
+from effowt_d2.video.address import is_address, shown_address
 from effowt_d2.video.outputs import check_file
 
+from .film import Film
 from .lives import Lives
 from .page import to_json, write_page
-from .pictures import encode, shrink
 from .scores import score
 from .spool import Spool
 from .truth import VideoTruth
@@ -26,7 +27,6 @@ from .truth import VideoTruth
 __all__ = ["ReportWriter"]
 
 _LONGEST = 640  # pixels of a frame's longest side
-_QUALITY = 80
 # the rest of the frames' budget goes to the pictures of tracks
 _FRAMES_SHARE = 0.8
 
@@ -34,14 +34,14 @@ _FRAMES_SHARE = 0.8
 class ReportWriter:
     """A page that appears on ``close`` only, then whole; without frames there is none.
 
-    Frames wait in a file without a name beside the page. Where they outgrow the budget, every second, fourth, ... is
-    shown, and the page says so.
+    Frames wait as H.264, and their boxes as JSON, in files without a name beside the page. Where they outgrow the budget,
+    every second, fourth, ... is shown, and the page says so.
 
     Args:
         path: where to; ``.html`` or ``.htm``.
         fps: frames per second of what is written: the source's divided by the stride.
-        settings: what the run was made with, shown on the page; nested mappings as "a.b". Its "input", a path or a
-            list of them, is the title and tells the video of a ground truth that has several.
+        settings: what the run was made with, shown on the page; nested mappings as "a.b", paths without their folders.
+            Its "input", a path or a list of them, is the title and tells the video of a ground truth that has several.
         gt: a TAO-format ground truth to compare with.
         max_bytes: most bytes of pictures in the page, about.
 
@@ -69,18 +69,47 @@ class ReportWriter:
         self._fps, self._settings = fps, list(_flatten(settings))
         self._title = _title(settings.get("input"), path)
         self._truth = VideoTruth(gt, settings.get("input")) if gt is not None else None
-        self._spool = Spool(path.parent, round(_FRAMES_SHARE * max_bytes))
+        self._frames_budget = round(_FRAMES_SHARE * max_bytes)
+        self._spool = Spool(path.parent, self._frames_budget)
+        self._film = Film(path.parent, fps=fps, longest=_LONGEST)
         self._lives = Lives(round((1 - _FRAMES_SHARE) * max_bytes))
 
     def write(self, tracks: FrameTracks) -> None:
         """Take in a frame; its image must not be drawn on yet."""
         if self._spool.wants(self.frames):
-            self._spool.add(_record(tracks), tracks.time)
+            self._keep(tracks)
         self._lives.update(self.frames, tracks)
         if self._truth:
             self._truth.add(self.frames, tracks)
         self.frames += 1
         self._end = tracks.time + 1 / self._fps
+
+    def _keep(self, tracks: FrameTracks) -> None:
+        self._film.add(tracks.image, tracks.time)
+        try:
+            self._spool.add(self._record(tracks), tracks.time)
+        except OSError:
+            self._film.drop_last()
+            raise
+        while self._film.stride < self._spool.stride:
+            self._film.thin()
+        # as base64, four characters for three bytes
+        while self._spool.bytes + self._film.bytes * 4 // 3 > self._frames_budget and self._spool.thin():
+            self._film.thin()
+
+    def _record(self, tracks: FrameTracks) -> bytes:
+        """The boxes of a frame for the page, in pixels of the film, the surest last."""
+        scale = np.tile(self._film.scale(tracks.image.shape[1], tracks.image.shape[0]), 2)
+        order = np.argsort(tracks.scores, kind="stable")
+        boxes = np.round(tracks.boxes[order] * scale, 1).tolist()
+        scores = np.round(tracks.scores[order].astype(float), 3).tolist()
+        record = dict(
+            index=tracks.index,
+            time=round(tracks.time, 4),
+            name=tracks.name,
+            boxes=[[track_id, *box, value] for track_id, box, value in zip(tracks.ids[order].tolist(), boxes, scores)],
+        )
+        return to_json(record).encode()
 
     def close(self) -> None:
         """Write the page and give it its name. On a full disk it gets fewer frames, until it fits.
@@ -88,20 +117,19 @@ class ReportWriter:
         Raises:
             OSError: it can't be written even with a single frame.
         """
-        if not len(self._spool):
-            self._spool.close()
-            return
         try:
-            while not self._write_page():
+            while len(self._spool) and not self._write_page():
                 self._spool.thin()
+                self._film.thin()
         finally:
             self._spool.close()
+            self._film.close()
 
     def _write_page(self) -> bool:
         """Whether the page fitted on the disk."""
-        data = self._data()
+        data, film = self._data(), self._film.mp4()
         try:
-            write_atomically(self.path, lambda file: write_page(file, self._title, data, self._records()))
+            write_atomically(self.path, lambda file: write_page(file, self._title, data, self._records(), film))
         except OSError as error:
             if is_disk_full(error) and len(self._spool) > 1:
                 return False
@@ -128,7 +156,8 @@ class ReportWriter:
             without_views=self._lives.without_views,
             settings=self._settings,
             versions=_versions(),
-            scores=score(self._truth, self._spool) if self._truth else None,
+            scores=score(self._truth, self._film) if self._truth else None,
+            size=self._film.size,
         )
 
     def __enter__(self) -> "ReportWriter":
@@ -136,26 +165,6 @@ class ReportWriter:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _record(tracks: FrameTracks) -> bytes:
-    """A frame for the page: a small picture, and the boxes in its pixels, the surest last."""
-    image = shrink(tracks.image, _LONGEST)
-    height, width = image.shape[:2]
-    scale = np.array([width / tracks.image.shape[1], height / tracks.image.shape[0]] * 2)
-    order = np.argsort(tracks.scores, kind="stable")
-    boxes = np.round(tracks.boxes[order] * scale, 1).tolist()
-    scores = np.round(tracks.scores[order].astype(float), 3).tolist()
-    record = dict(
-        index=tracks.index,
-        time=round(tracks.time, 4),
-        name=tracks.name,
-        width=width,
-        height=height,
-        boxes=[[track_id, *box, value] for track_id, box, value in zip(tracks.ids[order].tolist(), boxes, scores)],
-        jpeg=encode(image, _QUALITY),
-    )
-    return to_json(record).encode()
 
 
 def _title(source: object, path: Path) -> str:
@@ -173,7 +182,20 @@ def _flatten(settings: Mapping, before: str = "") -> Iterator[list[str]]:
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{before}{key}.")
         else:
-            yield [f"{before}{key}", str(value)]
+            yield [f"{before}{key}", _shown(value)]
+
+
+def _shown(value: object) -> str:
+    """A setting without the folders of its paths: a page is passed on."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    text = str(value)
+    if is_address(text):
+        return shown_address(text)
+    path = Path(text)
+    local = isinstance(value, (str, os.PathLike)) and len(path.parts) > 1
+    # what a run has written may not be there yet
+    return path.name if local and (path.is_absolute() or path.parent.is_dir()) else text
 
 
 def _versions() -> dict[str, str]:

@@ -1,9 +1,12 @@
 """Made-up runs for the report's tests, and a reader of its pages."""
 
+import base64
+import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import av
 import numpy as np
 
 from effowt_d2.report import ReportWriter
@@ -60,6 +63,7 @@ class Page(HTMLParser):
         text: the whole file.
         data: what the scripts show.
         frames, tracks: the records of each.
+        film: the video, an mp4.
         scripts: text of the scripts that run.
         tags: (name, attributes) of every element.
         title: text of the title.
@@ -86,10 +90,17 @@ class Page(HTMLParser):
             self.title += data
         elif tag == "script" and "class" in attributes:
             {"frame": self.frames, "track": self.tracks}[attributes["class"]].append(json.loads(data))
+        elif tag == "script" and attributes.get("id") == "film":
+            self.film = base64.b64decode(data)
         elif tag == "script" and attributes.get("id") == "data":
             self.data = json.loads(data)
         elif tag == "script":
             self.scripts.append(data)
+
+    def pictures(self) -> list[tuple[float, np.ndarray]]:
+        """Seconds and (H, W, 3) BGR of the frames of the film."""
+        with av.open(io.BytesIO(self.film)) as container:
+            return [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
 
     def track(self, track_id: int) -> dict:
         return next(track for track in self.tracks if track["id"] == track_id)

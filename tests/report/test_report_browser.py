@@ -1,5 +1,7 @@
 """The page in a real browser with no network: it opens, plays, sorts, filters. Run by `make browser`."""
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -99,6 +101,49 @@ def test_frames_are_drawn_with_their_boxes_over_them(show):
     assert not is_near(page, 40 / 160, 30 / 96, expected[7])
 
 
+def test_every_frame_is_shown_at_its_time(show):
+    frames = [make_frame(t, [(1, 0, 0, 160, 96, 0.5)]) for t in range(10)]
+    for t, tracks in enumerate(frames):
+        tracks.image[:] = 20 + 20 * t
+        # a rate that varies
+        tracks.time = t * t / 20
+    page = show(frames)
+    page.click("#boxes")
+    for t in (0, 5, 6, 9, 3):
+        page.evaluate(f"player.show({t})")
+        wait_for(page, f"{FRAME} === {t}")
+        assert np.abs(colors_near(page, 0.5, 0.5).astype(int) - (20 + 20 * t)).max() <= 6
+
+
+def test_labels_avoid_each_other(show):
+    # five boxes at nearly the same place
+    page = show(
+        [make_frame(0, [(n, 60 + n, 40 + n, 90 + n, 60 + n, 0.5 + n / 20) for n in range(5)], names=["dog"] * 5)]
+    )
+    plates = page.evaluate("view.plates")
+    assert len(plates) == 5
+    for number, (left, top, width, height) in enumerate(plates):
+        for x, y, w, h in plates[:number]:
+            assert left >= x + w - 1 or x >= left + width - 1 or top >= y + h - 1 or y >= top + height - 1
+    assert page.evaluate("labelText(data.tracks[0], 0.5)") == "0 dog 75% 0.50"
+
+
+def test_the_table_is_there_as_csv(show, tmp_path):
+    page = show(three_tracks(12, names=True))
+    page.fill("#least-score", "0.6")
+    with page.expect_download() as started:
+        page.click("#csv")
+    started.value.save_as(tmp_path / "tracks.csv")
+    assert started.value.suggested_filename == "clip.mp4.csv"
+    with open(tmp_path / "tracks.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["track_id"], row["name"], row["name_score"]) for row in rows] == [
+        ("7", "red <b>cup</b>", "0.75"),
+        ("5", "", ""),
+    ]
+    assert [(float(row["from"]), float(row["to"]), row["frames"]) for row in rows] == [(0, 1.2, "12"), (1.0, 1.2, "2")]
+
+
 def test_columns_sort_both_ways(show):
     page = show(three_tracks(12, names=True))
     assert page.evaluate(ROWS) == [2, 7, 5]
@@ -180,7 +225,7 @@ def test_text_from_outside_stays_text(show):
     assert page.evaluate("document.title").startswith("Tracks: ")
     assert page.evaluate("document.title") != "broken"
     assert page.evaluate("document.querySelector('#settings tr:last-child td').textContent") == EVIL
-    assert page.evaluate("document.querySelector('td:nth-child(3)').textContent") == EVIL + " 0.75"
+    assert page.evaluate("document.querySelector('td:nth-child(3)').textContent") == EVIL + " 75%"
 
 
 def test_no_tracks(show):

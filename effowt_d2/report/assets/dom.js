@@ -26,11 +26,15 @@ function svg(tag, attributes, ...children) {
 
 const jpeg = (base64) => "data:image/jpeg;base64," + base64;
 
-function clock(seconds) {
-  if (seconds < 60) return seconds.toFixed(2) + " s";
-  const whole = Math.floor(seconds), two = (number) => String(number).padStart(2, "0");
-  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
-  return (hours ? hours + ":" + two(minutes) : minutes) + ":" + two(whole % 60);
+const seconds = (time) => time.toFixed(2) + " s";
+
+const percent = (part) => Math.round(100 * part) + "%";
+
+/* A text as a file of the user's; the page asks nobody for it. */
+function download(name, text, type) {
+  const link = el("a", {href: URL.createObjectURL(new Blob([text], {type})), download: name});
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 const count = (number, one, many = one + "s") => number.toLocaleString("en") + " " + (number === 1 ? one : many);

@@ -9,20 +9,20 @@ const view = {
 const sort = {key: "first", down: false};
 let current = null;
 
-const player = new Player(data.times, data.end, onFrame, showPlaying);
+const player = new Player(data.times, data.end, data.size, onFrame, showPlaying);
 const timeline = new Timeline(byId("timeline"), data.times[0], data.end, {seek, choose});
 const table = new Table(byId("tracks"), byId("more"), data.tracks.some((track) => track.name), {
   choose, mark, sort: sortBy, more: (tracks) => timeline.add(tracks),
   empty: () => data.tracks.length ? "No track passes the filters." : "No object was tracked.",
 });
 
-function onFrame(index, frame, image) {
-  current = {frame, image};
+function onFrame(index, frame, size, video) {
+  current = {frame, size, video};
   const boxes = frame.boxes.filter((box) => view.shown.has(box[0])).length;
   byId("scrub").value = index;
   byId("counter").textContent = `frame ${index + 1} of ${data.times.length}`;
-  byId("place").textContent = `${clock(frame.time)} · ${frame.name} · ${count(boxes, "track")}`;
-  const told = `${clock(frame.time)}, ${count(boxes, "track")}`;
+  byId("place").textContent = `${seconds(frame.time)} · ${frame.name} · ${count(boxes, "track")}`;
+  const told = `${seconds(frame.time)}, ${count(boxes, "track")}`;
   byId("scrub").setAttribute("aria-valuetext", told);
   byId("canvas").setAttribute("aria-label", `frame ${frame.name}: ${told}`);
   timeline.move(frame.time);
@@ -30,7 +30,7 @@ function onFrame(index, frame, image) {
 }
 
 function redraw() {
-  if (current) drawFrame(byId("canvas"), current.frame, current.image, view);
+  if (current) drawFrame(byId("canvas"), current, view);
 }
 
 function seek(time) {
@@ -95,6 +95,7 @@ function listen() {
     byId(name).addEventListener("change", (event) => { view[name] = event.target.checked; redraw(); });
   }
   for (const id of ["text", "least-frames", "least-score"]) byId(id).addEventListener("input", update);
+  byId("csv").addEventListener("click", () => download(data.title + ".csv", tracksCsv(table.tracks), "text/csv"));
   byId("clear").addEventListener("click", () => {
     byId("text").value = "";
     byId("least-frames").value = "1";
@@ -103,7 +104,7 @@ function listen() {
     update();
   });
   byId("canvas").addEventListener("click", (event) => {
-    const id = current && trackAt(byId("canvas"), current.frame, event, view);
+    const id = current && trackAt(byId("canvas"), current, event, view);
     if (id !== null) choose(id);
   });
   window.addEventListener("resize", redraw);

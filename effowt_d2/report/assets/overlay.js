@@ -2,23 +2,26 @@
 
 const DARK = "#101010";
 
-function fitCanvas(canvas, frame) {
+function fitCanvas(canvas, size) {
   const room = canvas.parentElement.clientWidth, tall = Math.max(240, window.innerHeight * 0.62);
-  const zoom = Math.min(room / frame.width, tall / frame.height);
+  const zoom = Math.min(room / size[0], tall / size[1]);
   const ratio = window.devicePixelRatio || 1;
-  const width = Math.max(1, Math.round(frame.width * zoom)), height = Math.max(1, Math.round(frame.height * zoom));
+  const width = Math.max(1, Math.round(size[0] * zoom)), height = Math.max(1, Math.round(size[1] * zoom));
   canvas.style.width = width + "px";
   canvas.style.height = height + "px";
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
-  return canvas.width / frame.width;
+  const pixels = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  // setting a side clears the canvas, so that it would flicker
+  if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
+  return canvas.width / size[0];
 }
 
-function drawFrame(canvas, frame, image, view) {
-  const zoom = fitCanvas(canvas, frame), context = canvas.getContext("2d");
-  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+function drawFrame(canvas, {frame, size, video}, view) {
+  const zoom = fitCanvas(canvas, size), context = canvas.getContext("2d");
+  context.fillStyle = DARK;
+  if (video) context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  else context.fillRect(0, 0, canvas.width, canvas.height);
   if (!view.boxes) return;
-  const line = Math.max(1.5, Math.min(canvas.width, canvas.height) / 260);
+  const line = Math.max(1.5, Math.min(canvas.width, canvas.height) / 260), labels = [];
   for (const box of frame.boxes) {
     const track = view.tracks.get(box[0]);
     if (!view.shown.has(track.id)) continue;
@@ -31,22 +34,45 @@ function drawFrame(canvas, frame, image, view) {
     context.lineWidth = view.chosen.has(track.id) ? 2 * line : line;
     context.strokeStyle = track.color;
     context.strokeRect(x, y, right - x, bottom - y);
-    if (view.labels && !dim) drawLabel(context, track, box[5], x, y, line);
+    if (view.labels && !dim) labels.push({track, score: box[5], box: [x, y, right, bottom]});
   }
   context.globalAlpha = 1;
+  view.plates = [];
+  // the surest come last and choose their place first
+  for (const label of labels.reverse()) drawLabel(context, label, line, view.plates);
 }
 
-function drawLabel(context, track, score, x, y, line) {
-  const text = [track.id, track.name, score.toFixed(2)].filter((part) => part !== "").join(" ");
-  const size = Math.max(11, 6 * line + 3);
+/* A name with its own probability, then the score of the box. */
+function labelText(track, score) {
+  const sure = track.name && track.name_score !== null ? " " + percent(track.name_score) : "";
+  return [track.id, track.name + sure, score.toFixed(2)].filter((part) => part !== "").join(" ");
+}
+
+function drawLabel(context, {track, score, box}, line, plates) {
+  const text = labelText(track, score), size = Math.max(11, 6 * line + 3);
   context.font = "600 " + size + "px system-ui, sans-serif";
-  const width = context.measureText(text).width + 8;
-  const left = Math.max(0, Math.min(x, context.canvas.width - width)), top = y > size + 6 ? y - size - 6 : y;
+  const plate = freePlace(context, context.measureText(text).width + 8, size + 6, box, plates);
+  plates.push(plate);
   context.fillStyle = track.color;
-  context.fillRect(left, top, width, size + 6);
+  context.fillRect(...plate);
   context.fillStyle = isBright(track.color) ? DARK : "#ffffff";
   context.textBaseline = "middle";
-  context.fillText(text, left + 4, top + size / 2 + 3);
+  context.fillText(text, plate[0] + 4, plate[1] + plate[3] / 2);
+}
+
+/* [left, top, width, height] beside a box, off the labels that are there already as far as that can be. */
+function freePlace(context, width, height, [x, y, right, bottom], plates) {
+  const inside = (value, most) => Math.max(0, Math.min(value, most));
+  const place = (left, top) =>
+    [inside(left, context.canvas.width - width), inside(top, context.canvas.height - height), width, height];
+  const places = [
+    place(x, y - height), place(right - width, y - height), place(x, bottom), place(right - width, bottom),
+    place(x, y), place(right, y), place(x - width, y), place(right, bottom - height), place(x - width, bottom - height),
+  ];
+  const shared = (a, b) => Math.max(0, Math.min(a[0] + a[2], b[0] + b[2]) - Math.max(a[0], b[0])) *
+    Math.max(0, Math.min(a[1] + a[3], b[1] + b[3]) - Math.max(a[1], b[1]));
+  const covered = places.map((option) => plates.reduce((sum, plate) => sum + shared(option, plate), 0));
+  return places[covered.indexOf(Math.min(...covered))];
 }
 
 function isBright(color) {
@@ -55,10 +81,10 @@ function isBright(color) {
 }
 
 /* The smallest box under a point of the canvas, so that objects in front of larger ones can be chosen. */
-function trackAt(canvas, frame, event, view) {
+function trackAt(canvas, {frame, size}, event, view) {
   const place = canvas.getBoundingClientRect();
-  const x = (event.clientX - place.left) / place.width * frame.width;
-  const y = (event.clientY - place.top) / place.height * frame.height;
+  const x = (event.clientX - place.left) / place.width * size[0];
+  const y = (event.clientY - place.top) / place.height * size[1];
   const area = (box) => (box[3] - box[1]) * (box[4] - box[2]);
   const hit = frame.boxes
     .filter((box) => view.shown.has(box[0]) && x >= box[1] && x <= box[3] && y >= box[2] && y <= box[4])

@@ -14,7 +14,7 @@ function showCounts(data) {
   if (named) tiles.push(["named tracks", named.toLocaleString("en")]);
   const tile = ([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value)));
   byId("counts").append(...tiles.map(tile));
-  byId("made").textContent = `${clock(data.times[0])} to ${clock(data.end)}, ` +
+  byId("made").textContent = `${seconds(data.times[0])} to ${seconds(data.end)}, ` +
     `${Number(data.fps.toFixed(2))} frames per second; made ${data.made}`;
 }
 
@@ -63,7 +63,7 @@ function cases(title, tracks, told) {
 function oneCase(track, told) {
   const name = `object ${track.id}` + (track.name ? ` (${track.name})` : "");
   const pictures = track.pictures.map((picture) => {
-    const text = clock(picture.time) + (picture.held_by < 0 ? ": missed" : `: track ${picture.held_by}`);
+    const text = seconds(picture.time) + (picture.held_by < 0 ? ": missed" : `: track ${picture.held_by}`);
     const size = {width: picture.width, height: picture.height, loading: "lazy"};
     return el("figure", {},
       el("img", {src: jpeg(picture.jpeg), alt: `${name} at ${text}`, ...size}), el("figcaption", {}, text));

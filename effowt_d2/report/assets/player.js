@@ -1,37 +1,66 @@
-/* Plays the frames at the times they were taken; frames are decoded as they are needed. */
+/* Plays the film and says which frame is on the screen; boxes are drawn over it by others. */
 
 class Player {
-  constructor(times, end, onFrame, onPause) {
+  constructor(times, end, size, onFrame, onPause) {
     this.times = times;
     this.end = end;
+    this.size = size;
     this.onFrame = onFrame;
     this.onPause = onPause;
     this.records = document.querySelectorAll("script.frame");
-    this.cache = new Map();
-    this.index = 0;
-    this.speed = 1;
+    this.index = this.wanted = -1;
     this.loop = false;
     this.playing = false;
-    this.busy = false;
+    this.asked = 0;
+    this.video = this.film(byId("film"));
   }
 
-  /* The record and the decoded picture of a frame; the latest ones are remembered. */
-  load(index) {
-    if (!this.cache.has(index)) {
-      const frame = JSON.parse(this.records[index].textContent), image = new Image();
-      image.src = jpeg(frame.jpeg);
-      this.cache.set(index, image.decode().then(() => ({frame, image})));
-      if (this.cache.size > 24) this.cache.delete(this.cache.keys().next().value);
-    }
-    return this.cache.get(index);
+  /* The video of the page; null where the browser can't play it, and times go on without pictures then. */
+  film(element) {
+    const video = el("video", {muted: true, playsInline: true, preload: "auto"});
+    const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
+    element.remove();
+    this.ready = new Promise((done) => {
+      video.addEventListener("loadeddata", () => done(), {once: true});
+      video.addEventListener("error", () => { this.video = null; byId("no-film").hidden = false; done(); }, {once: true});
+    });
+    video.src = URL.createObjectURL(new Blob([bytes], {type: "video/mp4"}));
+    return video;
+  }
+
+  get speed() { return this._speed || 1; }
+
+  set speed(speed) {
+    this._speed = speed;
+    if (this.video) this.video.playbackRate = speed;
+  }
+
+  /* Seconds of the source in the middle of a frame: there the browser shows it, however it rounds. */
+  middle(index) {
+    const next = index + 1 < this.times.length ? this.times[index + 1] : this.end;
+    return (this.times[index] + Math.max(next, this.times[index] + 1e-3)) / 2;
+  }
+
+  draw(index) {
+    if (index !== this.index) this.record = JSON.parse(this.records[index].textContent);
+    this.index = this.wanted = index;
+    this.onFrame(index, this.record, this.size, this.video);
   }
 
   async show(index) {
     index = Math.max(0, Math.min(this.times.length - 1, index));
-    this.index = index;
-    const loaded = await this.load(index);
+    const asked = ++this.asked;
+    // what the next step counts from, before it is on the screen
+    this.wanted = index;
+    await this.ready;
+    if (this.video) {
+      this.video.currentTime = this.middle(index) - this.times[0];
+      while (this.video.seeking) {
+        await new Promise((done) => this.video.addEventListener("seeked", done, {once: true}));
+      }
+    }
     // while it was decoded another one may have been asked for
-    if (this.index === index) this.onFrame(index, loaded.frame, loaded.image);
+    if (asked === this.asked) this.draw(index);
   }
 
   /* The frame on screen at a time. */
@@ -46,24 +75,30 @@ class Player {
   }
 
   seek(time) {
-    this.time = time;
     return this.show(this.at(time));
   }
 
   step(by) {
     this.pause();
-    return this.show(this.index + by);
+    return this.show(this.wanted + by);
   }
 
-  play() {
-    const last = this.index === this.times.length - 1;
-    this.time = this.times[last ? 0 : this.index];
+  async play() {
+    const first = this.index === this.times.length - 1 ? 0 : this.index;
     this.playing = true;
+    await this.show(first);
+    if (!this.playing) return;
+    this.time = this.times[first];
+    if (this.video) {
+      this.video.playbackRate = this.speed;
+      await this.video.play();
+    }
     let before = performance.now();
     const tick = (now) => {
       if (!this.playing) return;
       this.time += Math.max(0, now - before) / 1000 * this.speed;
       before = now;
+      if (this.video) this.time = this.video.ended ? this.end : this.times[0] + this.video.currentTime;
       this.advance();
       requestAnimationFrame(tick);
     };
@@ -71,24 +106,27 @@ class Player {
   }
 
   advance() {
-    if (this.time >= this.end) {
-      if (!this.loop) {
-        this.show(this.times.length - 1);
-        this.pause();
+    if (this.time >= this.end - 1e-3) {
+      if (this.loop) {
+        this.draw(0);
+        this.time = this.times[0];
+        if (this.video) {
+          this.video.currentTime = 0;
+          this.video.play();
+        }
         return;
       }
-      this.time = this.times[0];
+      this.pause();
+      this.show(this.times.length - 1);
+      return;
     }
-    const index = this.at(this.time);
     // a slow machine leaves frames out rather than falling behind
-    if (index === this.index || this.busy) return;
-    this.busy = true;
-    this.show(index).finally(() => { this.busy = false; });
-    if (index + 1 < this.times.length) this.load(index + 1);
+    this.draw(this.at(this.time));
   }
 
   pause() {
     this.playing = false;
+    if (this.video) this.video.pause();
     this.onPause();
   }
 }

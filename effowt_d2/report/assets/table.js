@@ -6,8 +6,8 @@ const COLUMNS = [
   {key: "id", title: "track", number: true},
   {key: "views", title: "best views"},
   {key: "name", title: "name"},
-  {key: "first", title: "first frame", number: true},
-  {key: "last", title: "last frame", number: true},
+  {key: "first", title: "from", number: true},
+  {key: "last", title: "to", number: true},
   {key: "frames", title: "frames", number: true},
   {key: "gaps", title: "gaps", number: true},
   {key: "score", title: "mean score", number: true},
@@ -21,6 +21,17 @@ function compareTracks(sort) {
     const order = typeof x === "string" ? x.localeCompare(y, "en", {numeric: true}) : x - y;
     return (sort.down ? -order : order) || a.id - b.id;
   };
+}
+
+/* The tracks as a table for other programs, one a line, times in seconds. */
+function tracksCsv(tracks) {
+  const quoted = (value) => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+  const row = (track) => [
+    track.id, track.name, track.name_score ?? "", track.parts[0][0], track.parts.at(-1)[1], track.first, track.last,
+    track.frames, track.gaps, track.score,
+  ].map((value) => quoted(String(value))).join(",");
+  const head = "track_id,name,name_score,from,to,first_frame,last_frame,frames,gaps,mean_score";
+  return [head, ...tracks.map(row)].join("\n") + "\n";
 }
 
 class Table {
@@ -87,7 +98,9 @@ class Table {
       cell.append(el("div", {className: "views"}, ...track.views.map((view) => this.view(track, view))));
     } else if (column.key === "name") {
       const sure = track.name && track.name_score !== null;
-      cell.textContent = track.name + (sure ? " " + track.name_score.toFixed(2) : "");
+      cell.textContent = track.name + (sure ? " " + percent(track.name_score) : "");
+    } else if (column.key === "first" || column.key === "last") {
+      cell.textContent = seconds(column.key === "first" ? track.parts[0][0] : track.parts.at(-1)[1]);
     } else {
       cell.textContent = column.key === "score" ? track.score.toFixed(2) : track[column.key];
     }
@@ -95,7 +108,7 @@ class Table {
   }
 
   view(track, view) {
-    const told = `track ${track.id} at ${clock(view.time)}`;
+    const told = `track ${track.id} at ${seconds(view.time)}`;
     const button = el("button", {type: "button", title: told},
       el("img", {src: jpeg(view.jpeg), alt: told, loading: "lazy", width: view.width, height: view.height}));
     button.addEventListener("click", () => this.actions.choose(track.id, view.time, true));

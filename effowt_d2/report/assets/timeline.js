@@ -8,7 +8,7 @@ class Timeline {
     this.actions = actions;
     this.rows = new Map();
     this.now = el("div", {className: "now"});
-    const marks = [0, 0.25, 0.5, 0.75, 1].map((part) => el("span", {}, clock(start + part * this.span)));
+    const marks = [0, 0.25, 0.5, 0.75, 1].map((part) => el("span", {}, seconds(start + part * this.span)));
     this.axis = el("div", {className: "axis"}, el("div", {className: "who"}), el("div", {className: "bar"}, ...marks));
     this.axis.lastChild.addEventListener("click", (event) => actions.seek(this.timeAt(event)));
   }
@@ -30,7 +30,7 @@ class Timeline {
       svg("path", {d: whole, fill: "currentColor", opacity: "0.35"}),
       svg("path", {d: bars.join(""), fill: track.color, ...edge}));
     const name = track.id + (track.name ? " " + track.name : "");
-    const told = `track ${name}: ${clock(parts[0][0])} to ${clock(last[1])}, ${count(track.gaps, "gap")}`;
+    const told = `track ${name}: ${seconds(parts[0][0])} to ${seconds(last[1])}, ${count(track.gaps, "gap")}`;
     const about = {type: "button", title: told, "aria-label": told};
     const button = el("button", about, el("span", {className: "swatch"}), name);
     button.firstChild.style.background = track.color;
