@@ -1,6 +1,7 @@
 """What autograd keeps for the backward pass of a training step, by part."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -48,7 +49,8 @@ def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
         batch: its inputs.
 
     Returns:
-        Bytes by part of ``effowt_d2.analysis.model_parts``, the rest (losses of ReID, preprocessing) as ``other``.
+        Bytes by part of ``effowt_d2.analysis.model_parts``; what is kept between the parts of a backbone as
+        ``backbone``, the rest (losses of ReID, preprocessing) as ``other``.
     """
     current, saved, seen = ["other"], Counter(), set()
     seen.update(t.untyped_storage().data_ptr() for t in [*model.parameters(), *model.buffers()])
@@ -61,10 +63,9 @@ def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
         return tensor
 
     hooks = []
-    for name, modules in model_parts(model).items():
-        for module in modules:
-            hooks.append(module.register_forward_pre_hook(lambda *_, name=name: current.append(name)))
-            hooks.append(module.register_forward_hook(lambda *_: current.pop() and None))
+    for name, module in _called(model):
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: current.append(name)))
+        hooks.append(module.register_forward_hook(lambda *_: current.pop() and None))
     try:
         with EventStorage(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             # as long as the losses are held, no memory of the graph is used a second time
@@ -74,3 +75,14 @@ def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return dict(saved)
+
+
+def _called(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules whose calls begin and end a part; of lists of modules, which are never called, what is in them."""
+    if isinstance(getattr(model, "backbone", None), nn.Module):
+        # first, so that its parts are within it
+        yield "backbone", model.backbone
+    for name, modules in model_parts(model).items():
+        for module in modules:
+            listed = isinstance(module, (nn.ModuleList, nn.ModuleDict))
+            yield from ((name, child) for child in (module.children() if listed else [module]))

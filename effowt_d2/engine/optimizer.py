@@ -55,8 +55,10 @@ def _learning_rate(solver: CfgNode, owned: OwnedParameter) -> float:
 
 
 def _weight_decay(solver: CfgNode, owned: OwnedParameter) -> float:
-    """Matrices and kernels decay; biases as WEIGHT_DECAY_BIAS says (None: as they do); norms, gates and scales
-    as WEIGHT_DECAY_NORM says."""
+    """Matrices and kernels decay; biases as WEIGHT_DECAY_BIAS says (None: as they do); norms, gates, and what a module
+    names in ``scales``, of any shape, as WEIGHT_DECAY_NORM says."""
+    if owned.name in getattr(owned.module, "scales", ()):
+        return solver.WEIGHT_DECAY_NORM
     if owned.parameter.ndim > 1:
         return solver.WEIGHT_DECAY
     weight = getattr(owned.module, "weight", None)

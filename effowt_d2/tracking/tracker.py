@@ -176,8 +176,9 @@ class Tracker:
         return ids
 
     def _candidates(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """Indices of the (D,) detections that take part, best score first; ties in the order they came."""
-        scores, order = scores.sort(descending=True, stable=True)
+        """Indices of the (D,) detections that take part, best score first; ties by their boxes, whatever their order."""
+        order = torch.from_numpy(np.lexsort((*boxes.T.flip(0).cpu().numpy(), -scores.cpu().numpy()))).to(scores.device)
+        scores = scores[order]
         keep = scores > self.keep_score
         if min(self.distractor_iou, self.max_overlap) < 1:
             boxes = boxes[order]

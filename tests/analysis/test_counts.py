@@ -85,5 +85,7 @@ def test_memory_of_the_strategies():
     # no graph in a frozen tower
     assert "tower" not in saved["side"] and "tower" not in saved["zero_shot"]
     assert saved["full"]["tower"] > 6 * 2 * 65 * 192 * 4
-    assert any(name.startswith("side: stage") for name in saved["side"])
+    assert {"side: taps", "side: transitions", "side: stage 1/4"} <= set(saved["side"])
+    # less than a map of the side network at its finest stride
+    assert saved["side"]["other"] < 2 * 32 * 32 * 48 * 4
     assert {"RPN", "cascade heads", "ReID"} <= set(saved["side"])

@@ -212,3 +212,11 @@ def test_still_images_come_one_by_one(dataset):
     dataset([{}, {}])
     batches = list(build_video_test_loader(make_config(TEST__FRAMES_PER_BATCH=4), NAME))
     assert [len(batch) for batch in batches] == [1, 1] and "frame_index" not in batches[0][0]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_wide_and_high_images_are_batched_apart_where_the_config_says_so(dataset, grouped):
+    dataset([labelled(width=20 + 20 * (number % 2), height=30) for number in range(8)])
+    batches = take(build_train_loader(make_config(DATALOADER__ASPECT_RATIO_GROUPING=grouped)), 12)
+    mixed = [len({sample["width"] > sample["height"] for sample in batch}) > 1 for batch in batches]
+    assert any(mixed) != grouped

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 from helpers.configs import plugin_config
 from helpers.messages import raises
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from effowt_d2 import model_zoo
 from effowt_d2.analysis import PartCount, count_parameters, format_parameters
 from effowt_d2.engine import build_optimizer
-from effowt_d2.engine.step import clip_gradients
+from effowt_d2.engine.step import Precision, StepTrainer, clip_gradients
 from effowt_d2.modeling.transfer.ownership import TrainedPart, owned_parameters
 
 
@@ -90,6 +91,20 @@ def test_biases_decay_as_weights_by_default_and_may_have_a_rate():
     optimizer = build_optimizer(make_config(SOLVER__WEIGHT_DECAY_BIAS=None, SOLVER__BIAS_LR_FACTOR=2.0), model)
     found = rates(optimizer)
     assert found[model.side.bias] == (0.2, 0.05) and found[model.side.weight] == (0.1, 0.05)
+
+
+def test_scales_tables_and_fusion_weights_decay_as_norms():
+    cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
+    cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 0.05, 0.01
+    model = build_model(cfg)
+    found = {
+        id(p): group["weight_decay"] for group in build_optimizer(cfg, model).param_groups for p in group["params"]
+    }
+    decays = {name: found[id(p)] for name, p in model.named_parameters() if id(p) in found}
+    weighing = [n for n in decays if n.endswith((".scale", "mixer.table", "fusion.weight", ".logit"))]
+    assert {name.rpartition(".")[2] for name in weighing} == {"scale", "table", "weight", "logit"}
+    assert {decays[name] for name in weighing} == {0.01}
+    assert {decays[n] for n in decays if n.endswith("linear.weight")} == {0.05}
 
 
 def test_every_trained_parameter_once_and_no_frozen_one():
@@ -173,3 +188,28 @@ def test_clipping_that_does_not_exist():
     clip = make_config(SOLVER__CLIP_GRADIENTS__ENABLED=True, SOLVER__CLIP_GRADIENTS__CLIP_TYPE="max")
     with raises(ValueError, "max", "value", "norm", "full_model"):
         clip_gradients(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1), clip.SOLVER.CLIP_GRADIENTS)
+
+
+class Slope(nn.Module):
+    """A loss with the gradient (3, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def forward(self, batch):
+        return {"loss": (self.weight * torch.tensor([3.0, 4.0])).sum()}
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+@pytest.mark.parametrize("limit, step", [(10.0, [3.0, 4.0]), (1.0, [0.6, 0.8])])
+def test_gradients_are_clipped_as_they_are_not_as_float16_scales_them(dtype, limit, step):
+    model = Slope()
+    clip = make_config(SOLVER__CLIP_GRADIENTS__ENABLED=True, SOLVER__CLIP_GRADIENTS__CLIP_TYPE="full_model")
+    clip.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = limit
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    settings = {"precision": Precision("cpu", dtype), "clip": clip.SOLVER.CLIP_GRADIENTS}
+    trainer = StepTrainer(model, [[{}]], optimizer, **settings)
+    with EventStorage():
+        trainer.run_step()
+    assert (-model.weight).tolist() == pytest.approx(step, rel=1e-4)

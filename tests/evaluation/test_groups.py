@@ -103,3 +103,15 @@ def test_groups_by_name_in_a_file_of_a_user():
     assert [scores[subset]["objects"] for subset in ("all", "known", "unknown")] == [1, 1, 0]
     with raises(ValueError, "own_val_tao_nogroups.json", "dog", "goat"):
         evaluate_tao_ow(shared_data("..", "cases", "training", "own_val_tao_nogroups.json"), [])
+
+
+def test_distractors_of_groups_of_ones_own_are_not_unknown():
+    groups = choose_groups({"known": ["dog"], "distractor": ["car"]}, None, "f.json", NAMES)
+    members = {
+        name: groups.members(name, np.array([3, 7, 8, 9])).tolist() for name in ("known", "distractor", "unknown")
+    }
+    assert members == {
+        "known": [True, False, False, False],
+        "distractor": [False, True, True, False],
+        "unknown": [False, False, False, True],
+    }

@@ -197,3 +197,13 @@ def test_interrupted_writing_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_results_json(broken, path)
     assert path.read_text() == before and os.listdir(tmp_path) == ["results.json"]
+
+
+def test_boxes_and_scores_are_saved_to_the_last_digit(dataset, tmp_path):
+    evaluator = TAOOWEvaluator(dataset, output_dir=tmp_path)
+    values = torch.tensor([[1000.37, 700.21, 1919.63, 1079.91]])
+    for image in (10, 11, 12):
+        process(evaluator, image, values.tolist())
+    evaluator.evaluate()
+    expected = [*values[0, :2].tolist(), *(values[0, 2:].double() - values[0, :2].double()).tolist()]
+    assert saved(tmp_path)[0]["bbox"] == pytest.approx(expected, abs=1e-9)

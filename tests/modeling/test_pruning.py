@@ -1,9 +1,12 @@
 """Structural pruning: what is kept, what is copied, and that the tower is left alone."""
 
+import dataclasses
+
 import pytest
 import torch
 from helpers.messages import raises
 from helpers.tiny_backbone import tiny_backbone
+from helpers.tiny_eva import register_tiny_evas
 
 from effowt_d2.modeling.side.initialisation import Magnitude
 from effowt_d2.modeling.side.pruning import attention_rows, residual_channels
@@ -107,3 +110,31 @@ def test_side_heads_larger_than_tower_heads():
     weights = BlockWeights(*(torch.ones(64, 64) for _ in range(6)))
     with raises(ValueError, 3, 21, 16):
         attention_rows(weights, torch.arange(63), 4, 3)
+
+
+def test_a_channel_counts_by_what_the_attention_writes_to_it():
+    small = 0.01 * torch.ones(16, 16)
+    weights = BlockWeights(*(small.clone() for _ in range(4)), torch.full((32, 16), 0.01), torch.full((16, 32), 0.01))
+    weights.proj[5] += 1  # outputs
+    weights.proj[:, 9] += 0.5  # inputs
+    weights.proj[5, 9] -= 0.5
+    assert residual_channels([weights], 1).tolist() == [5]
+
+
+def test_hidden_units_of_a_gated_mlp_count_by_their_gate_too(tiny, tmp_path):
+    register_tiny_evas(tmp_path)
+    backbone = tiny_backbone("tiny-eva02", MODEL__SIDE__INIT="l1")
+    importances = Magnitude().importances(backbone.tower, backbone.strategy.taps)
+    open_units = {}
+    for tap, block in importances.items():
+        assert block.gate is not None
+        # the units that other matrices care least for
+        order = (block.fc1.sum(1) * block.fc2.sum(0)).argsort()
+        gate = torch.zeros_like(block.gate)
+        gate[order[: len(order) // 2]] = 1
+        importances[tap] = dataclasses.replace(block, gate=gate)
+        open_units[tap] = set(order[: len(order) // 2].tolist())
+    taps = [tap for stage in backbone.strategy.side.layout.stage_taps() for tap in stage]
+    kept = backbone.strategy.prune(backbone.tower, importances)
+    dense = [(tap, k.hidden.tolist()) for tap, k in zip(taps, kept) if len(k.hidden)]
+    assert dense and all(set(hidden) <= open_units[tap] for tap, hidden in dense)

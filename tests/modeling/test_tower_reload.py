@@ -38,3 +38,14 @@ def test_a_state_dict_without_the_tower_changes_nothing(precision):
     model.load_state_dict(torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}).state_dict(), strict=False)
     assert model["tower"].weights_hash() == before
     assert all(torch.equal(a, b) for a, b in zip(model["tower"](images), taps))
+
+
+def test_a_tower_that_trains_places_tokens_by_its_present_positions():
+    model, images = tower(0, frozen=False), torch.randn(1, 3, 64, 64)
+    before = model(images)
+    with torch.no_grad():
+        model.trunk.positional_embedding.add_(torch.randn_like(model.trunk.positional_embedding))
+    fresh = tower(0, frozen=False)
+    fresh.load_state_dict(model.state_dict())
+    for old, found, expected in zip(before, model(images), fresh(images)):
+        assert torch.equal(found, expected) and not torch.equal(found, old)

@@ -56,3 +56,11 @@ def test_old_tracks_keep_their_name_but_not_their_views():
     # one that comes back after so many others starts anew
     look(views, {0: 1.0}, word=1)
     assert views.best()[0] == (1, 1.0)
+
+
+def test_the_worst_view_is_replaced_and_not_the_oldest():
+    views = TrackViews(limit=2)
+    look(views, {5: 20.0}, word=0)
+    look(views, {5: 10.0}, word=1)
+    assert look(views, {5: 12.1}, word=2) == [5]
+    assert views.best()[5] == (0, pytest.approx(20 / 32.1))

@@ -57,6 +57,16 @@ def test_is_causal_and_deterministic(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
+def test_equal_scores_give_the_same_tracks_in_any_order(preset):
+    ordered, shuffled = Tracker(**PRESETS[preset]), Tracker(**PRESETS[preset])
+    for frame, (boxes, scores, embeddings) in enumerate(random_video(3)):
+        scores = (scores * 2).round() / 2 * 0.9 + 0.05
+        order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(frame))
+        found = ordered.update(boxes, scores, embeddings, frame)
+        assert shuffled.update(boxes[order], scores[order], embeddings[order], frame).tolist() == found[order].tolist()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_ids_are_unique_in_every_frame(preset):
     for ids in run(Tracker(**PRESETS[preset]), random_video(3, frames=60)):
         given = [number for number in ids if number >= 0]
@@ -242,7 +252,7 @@ def test_overlap_term_tells_look_alikes_apart():
     for weight in (0.0, 0.5):
         tracker = Tracker(**dict(PLAIN, iou_weight=weight))
         step(tracker, 0, same, boxes=boxes)
-        ids[weight] = step(tracker, 1, same, boxes=boxes.flip(0))
+        ids[weight] = step(tracker, 1, same, scores=[0.9, 0.8], boxes=boxes.flip(0))
     assert ids == {0.0: [0, 1], 0.5: [1, 0]}
 
 

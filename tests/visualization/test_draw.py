@@ -138,3 +138,10 @@ def test_fifty_tracks_take_milliseconds():
         draw_tracks(frame, boxes, np.arange(50), rng.uniform(size=50))
         times.append(time.process_time() - start)
     assert min(times) < 0.05
+
+
+@pytest.mark.parametrize("size, corner", [((200, 60), (180, 30)), ((60, 200), (30, 180))])
+def test_boxes_are_cut_at_the_edges_of_images_that_are_not_square(size, corner):
+    x, y = corner
+    frame = draw_tracks(canvas(size=size), np.array([[5.0, 5, x, y]]), np.array([3]), fields=())
+    assert tuple(frame[y, 20].tolist()) == tuple(frame[20, x].tolist()) == track_color(3)

@@ -95,6 +95,8 @@ class StageFusion(nn.Module):
 class WeightedFusion(StageFusion):
     """Trained weights, w = relu(a) / sum relu(a), which start as the mean."""
 
+    scales = ("weight",)  # see SparseInteraction
+
     def _add_weights(self) -> None:
         self.weight = nn.Parameter(torch.ones(self.num_stages, self.num_stages))
 

@@ -102,6 +102,8 @@ class LineMixer(Mixer):
 class RelativeLineMixer(LineMixer):
     """One weight per offset along the line, the last one shared by all farther ones."""
 
+    scales = ("table",)  # see SparseInteraction
+
     def __init__(self, **lines):
         super().__init__(**lines)
         self.table = nn.Parameter(torch.ones(len(self.axes), self.groups, 2 * self.max_range - 1))

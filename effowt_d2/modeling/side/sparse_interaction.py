@@ -43,7 +43,12 @@ class SparseInteraction(nn.Module):
 
     Raises:
         ValueError: an unknown kind or axis, a range below 1, or groups that do not divide the channels.
+
+    Attributes:
+        scales: names of parameters that weigh and do not map: they decay as norms do.
     """
+
+    scales: tuple[str, ...] = ("scale",)
 
     def __init__(
         self,

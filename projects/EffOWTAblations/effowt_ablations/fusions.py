@@ -14,6 +14,8 @@ __all__ = ["LastFusion", "MeanFusion", "SoftmaxFusion"]
 class SoftmaxFusion(StageFusion):
     """Trained weights, w = softmax(a), which start as the mean."""
 
+    scales = ("weight",)
+
     def _add_weights(self) -> None:
         self.weight = nn.Parameter(torch.ones(self.num_stages, self.num_stages))
 

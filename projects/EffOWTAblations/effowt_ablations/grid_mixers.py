@@ -20,6 +20,8 @@ class RandomMixer(Mixer):
         lines: see :class:`Mixer`.
     """
 
+    scales = ("table",)
+
     def __init__(self, *, seed: int = 0, **lines):
         super().__init__(**lines)
         side = 2 * self.max_range - 1
@@ -72,6 +74,8 @@ class PooledMixer(Mixer):
 
     The grid covers the valid area of each image, up to its last valid row and column, not the canvas.
     """
+
+    scales = ("weight",)
 
     def __init__(self, **lines):
         super().__init__(**lines)

@@ -47,6 +47,8 @@ class CosineLineMixer(RelativeLineMixer):
         lines: see :class:`Mixer`.
     """
 
+    scales = ("coefficients",)
+
     def __init__(self, *, coefficients: int = 16, **lines):
         super().__init__(**lines)
         del self.table
@@ -87,6 +89,8 @@ class FixedMixer(LineMixer):
         resolution: map side in tokens.
         lines: see :class:`Mixer`.
     """
+
+    scales = ("weight",)
 
     def __init__(self, *, resolution: int = 64, **lines):
         super().__init__(**{**lines, "axes": ("row", "column")})
