@@ -62,14 +62,16 @@ class RunningVideo:
     """A model for loops that hand it frames of one video after the other, such as Detectron2's evaluation.
 
     It gives each frame the state of its video. Another video, or a frame index that doesn't increase, starts anew; ids are
-    unique over all of them.
+    unique over all of them. A model without memory, such as Detectron2's detectors, gets its frames as they are.
 
     Args:
-        model: an ``OpenWorldTracker``, or another model with its ``start``; also inside a wrapper for several processes.
+        model: an ``OpenWorldTracker``, another model with its ``start``, or one without; also inside a wrapper for several
+            processes.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._start = getattr(getattr(model, "module", model), "start", None)
         self._numbers = itertools.count()
         self._last: tuple[Hashable, int] | None = None
         self._state: VideoState | None = None
@@ -84,13 +86,12 @@ class RunningVideo:
 
     def _with_state(self, x: dict) -> dict:
         video_id, frame_index = x.get("video_id"), x.get("frame_index")
-        if video_id is None:
+        if video_id is None or self._start is None:
             return x
         if frame_index is None:
             name = x.get("file_name", f"of video {video_id!r}")
             raise ValueError(f"frame {name} has a video_id but no frame_index, its place in the processed sequence")
         if self._last is None or self._last[0] != video_id or frame_index <= self._last[1]:
-            start = getattr(self._model, "module", self._model).start
-            self._state = start(frame_rate=x.get("frame_rate"), numbers=self._numbers)
+            self._state = self._start(frame_rate=x.get("frame_rate"), numbers=self._numbers)
         self._last = (video_id, frame_index)
         return dict(x, state=self._state)
