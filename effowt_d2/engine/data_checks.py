@@ -14,6 +14,7 @@ from effowt_d2.data.video_sampler import VideoBatches
 from effowt_d2.evaluation import TAOOWEvaluator
 from effowt_d2.evaluation.ground_truth import load_ground_truth
 from effowt_d2.formats.missing import are_missing
+from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.main_process import on_main_process
 
 from .evaluators import build_evaluator
@@ -34,7 +35,8 @@ def check_test_datasets(cfg: CfgNode) -> None:
     configured_groups(cfg)
     if cfg.DATASETS.TEST:
         inference_autocast(cfg)
-        VideoBatches([], frames_per_batch=cfg.TEST.FRAMES_PER_BATCH)
+        with config_keys("TEST"):
+            VideoBatches([], frames_per_batch=cfg.TEST.FRAMES_PER_BATCH)
         FrameMapper(cfg)
     on_main_process(lambda: _check_all(cfg))
 

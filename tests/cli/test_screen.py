@@ -17,6 +17,18 @@ from effowt_d2.cli.screen import quiet_screen
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def fresh_logger(monkeypatch):
+    """The package's logger as a new process has it: a training in this one keeps its log from the root logger."""
+    logger = logging.getLogger("effowt_d2")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
+    level = logger.level
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.setLevel(level)
+
+
 @pytest.mark.parametrize("verbose", [False, True])
 def test_others_are_heard_only_where_that_is_asked_for(verbose, capsys):
     root = logging.getLogger()

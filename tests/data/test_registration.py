@@ -48,12 +48,12 @@ def test_a_file_of_yaml_registers(files, tmp_path):
 @pytest.mark.parametrize(
     "wrong, data",
     [
-        ([["own_one", "a.json"]], ["DATA.REGISTER[0]", "a.json"]),
+        ([["own_one", "a.json"]], ["DATA.REGISTER", "a.json"]),
         ([["own_one", "a.json", "b", "voc"]], ["DATA.REGISTER[0]", "voc", "youtube_vis"]),
-        ([["own_one", "a.json", "b", "coco", "c"]], ["DATA.REGISTER[0]"]),
+        ([["own_one", "a.json", "b", "coco", "c"]], ["DATA.REGISTER", "coco"]),
         ([["own_one", "", "b"]], ["DATA.REGISTER[0]"]),
-        (["own_one"], ["DATA.REGISTER[0]", "own_one"]),
-        ([["own_one", "a.json", 3]], ["DATA.REGISTER[0]", 3]),
+        (["own_one"], ["DATA.REGISTER", "own_one"]),
+        ([["own_one", "a.json", 3]], ["DATA.REGISTER", 3]),
         ([["own_one", "a.json", "b"], ["own_one", "other.json", "b"]], ["DATA.REGISTER[1]", "own_one", "a.json"]),
         ([["coco_2017_train", "a.json", "b"]], ["DATA.REGISTER[0]", "coco_2017_train"]),
     ],

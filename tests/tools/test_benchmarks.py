@@ -87,7 +87,7 @@ def test_time_and_memory_of_an_evaluation_and_of_its_workers(tmp_path, capsys, m
     assert figures["results"] == 1480
     # they are watched at intervals: one that ends before the next is not seen
     assert 1 <= figures["workers"] <= 2
-    assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] > 0
+    assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] >= 0
     # torch alone is more than that
     assert all(0.05 < figures[name] < 4 for name in ("peak GiB", "largest worker GiB"))
     assert table_rows(capsys.readouterr().out).keys() >= {"all", "known", "unknown"}
