@@ -61,7 +61,7 @@ def measure(args: argparse.Namespace, minutes: float, folder: Path) -> dict:
     video, frames = folder / "video.mp4", round(60 * args.fps * minutes)
     render(video, frames, args.fps, tuple(args.size))
     outputs = ["--output", folder / "drawn.mp4", "--results", folder / "r.json", "--results", folder / "r.cocovid.json"]
-    choice = ["--stride", args.stride, "--max-side", args.max_side, "--trails", 1]
+    choice = ["--stride", args.stride, "--max-side", args.max_side, "--trails", 1, "--profile"]
     command = [sys.executable, ROOT / "demo/demo.py", "--config-file", args.config_file, "--input", video]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     begin = time.monotonic()

@@ -18,10 +18,12 @@ FOLDERS = ("configs", "demo", "docs", "effowt_d2", "projects", "tests", "tools")
 # folder and file extension of everything in the wheel that is not Python
 DATA = {
     ("assets/checkpoints", ".pth"),
+    ("assets/checkpoints", ".yaml"),
     ("assets/configs/EffOWT", ".yaml"),
     ("assets/configs/quick", ".yaml"),
     ("assets/vlm", ".json"),
     ("assets/vlm", ".pt"),
+    ("assets/vlm", ".yaml"),
     ("naming", ".txt"),
     ("report/assets", ".css"),
     ("report/assets", ".html"),
