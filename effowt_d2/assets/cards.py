@@ -33,7 +33,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_card(weights: str) -> ModelCard | None:
-    """The card of a weights file: ``NAME.card.json`` beside ``NAME.pth``; None where there is none.
+    """The card of a weights file: ``NAME.card.yaml`` beside ``NAME.pth``; None where there is none.
 
     Args:
         weights: a file, or ``effowt://NAME``.
@@ -43,10 +43,10 @@ def read_card(weights: str) -> ModelCard | None:
     """
     if not weights or ("://" in weights and not weights.startswith("effowt://")):
         return None
-    card = Path(resolve_weights(weights)).with_suffix(".card.json")
+    card = Path(resolve_weights(weights)).with_suffix(".card.yaml")
     if not card.is_file():
         return None
     try:
-        return msgspec.json.decode(card.read_bytes(), type=ModelCard)
+        return msgspec.yaml.decode(card.read_bytes(), type=ModelCard)
     except msgspec.MsgspecError as error:
         raise ValueError(f"model card {card}: {error}") from error

@@ -24,13 +24,13 @@ def test_weights_without_a_card(tmp_path):
 
 def test_a_card_beside_weights_of_ones_own(tmp_path):
     about = dict(name="mine", training_data="COCO", photographs=True)
-    (tmp_path / "model.card.json").write_text(json.dumps(about))
+    (tmp_path / "model.card.yaml").write_text(json.dumps(about))
     assert read_card(str(tmp_path / "model.pth")) == ModelCard(**about)
     assert ModelCard(**about).notice() is None
 
 
 @pytest.mark.parametrize("content, data", [("{", []), ('{"name": "a"}', ["training_data"]), ("[]", ["object"])])
 def test_a_file_that_is_no_card(tmp_path, content, data):
-    (tmp_path / "model.card.json").write_text(content)
-    with raises(ValueError, tmp_path / "model.card.json", *data):
+    (tmp_path / "model.card.yaml").write_text(content)
+    with raises(ValueError, tmp_path / "model.card.yaml", *data):
         read_card(str(tmp_path / "model.pth"))

@@ -17,13 +17,14 @@ from effowt_d2.version import __version__
 FOLDERS = ("configs", "demo", "docs", "effowt_d2", "projects", "tests", "tools")
 # folder and file extension of everything in the wheel that is not Python
 DATA = {
-    ("assets/checkpoints", ".json"),
     ("assets/checkpoints", ".pth"),
+    ("assets/checkpoints", ".yaml"),
     ("assets/configs/EffOWT", ".yaml"),
     ("assets/configs/quick", ".yaml"),
     ("assets", ".txt"),
     ("assets/vlm", ".json"),
     ("assets/vlm", ".pt"),
+    ("assets/vlm", ".yaml"),
     ("report/assets", ".css"),
     ("report/assets", ".html"),
     ("report/assets", ".js"),
