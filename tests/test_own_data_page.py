@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def test_the_walk(folder):
-    (snippet,) = blocks("python")
+    snippet, _ = blocks("python")
     run_python("-c", snippet, cwd=folder)
     converted = json.loads((folder / "data" / "train.json").read_text())
     assert len(converted["images"]) == 6 and len(converted["annotations"]) == 9
@@ -69,6 +69,13 @@ def test_the_walk(folder):
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
         assert [row[:2] for row in rows[2:]] == [["all", "3"], ["known", "2"], ["unknown", "1"]]
     assert (folder / "output" / "mot" / "a.txt").is_file()
+
+
+@pytest.mark.slow
+def test_the_export(tmp_path):
+    _, snippet = blocks("python")
+    run_python("-c", snippet, cwd=tmp_path)
+    assert (tmp_path / "backbone.pt2").is_file()
 
 
 def test_the_config(folder, monkeypatch):

@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Make a checkpoint to hand on: the model and its header, without optimizer and iteration.
 
-python tools/export_checkpoint.py output/demo/model_final.pth model.pth --half
+python tools/export_checkpoint.py output/demo/model_final.pth model.safetensors --half
+
+OUT ending in .pth is a file of torch.save; any other is a safetensors file with the header as JSON.
 """
 
 import argparse
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 
 from effowt_d2.checkpoint.contents import HEADER
+from effowt_d2.checkpoint.safetensors_files import write_safetensors
 from effowt_d2.utils.files import write_atomically
 from effowt_d2.utils.tensor_files import read_tensors
 
@@ -30,7 +33,10 @@ def main() -> int:
             f"export_checkpoint.py: error: {args.source} is not a checkpoint of effowt_d2; it has {list(checkpoint)}"
         )
     model = {k: v.half() if args.half and v.is_floating_point() else v for k, v in checkpoint["model"].items()}
-    write_atomically(args.target, lambda stream: torch.save({"model": model, HEADER: checkpoint[HEADER]}, stream))
+    if args.target.endswith(".pth"):
+        write_atomically(args.target, lambda stream: torch.save({"model": model, HEADER: checkpoint[HEADER]}, stream))
+    else:
+        write_safetensors(args.target, model, checkpoint[HEADER])
     print(f"{args.target}: {len(model)} tensors, {Path(args.target).stat().st_size / 1e6:.1f} MB")
     return 0
 

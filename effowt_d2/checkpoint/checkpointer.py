@@ -32,6 +32,7 @@ from .contents import (
     trained_state,
 )
 from .fitting import check_coverage, check_structure, fitting_part
+from .safetensors_files import read_safetensors
 
 __all__ = ["EffOWTCheckpointer"]
 
@@ -42,6 +43,8 @@ class _SafeReader(Checkpointer):
     unsafe_pickle = False
 
     def _load_file(self, f: str) -> dict[str, Any]:
+        if f.endswith(".safetensors"):
+            return read_safetensors(f)
         data = read_tensors(f, unsafe_pickle=self.unsafe_pickle)
         # anything but a checkpoint is weights alone
         return data if isinstance(data, dict) and {"model", HEADER} & set(data) else {"model": named_tensors(data, f)}

@@ -1,0 +1,67 @@
+"""Checkpoints that are handed on as safetensors files: the same tensors and header, without code."""
+
+import json
+
+import pytest
+import torch
+from helpers import ROOT
+from helpers.messages import raises
+from helpers.processes import run_python
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from effowt_d2.checkpoint import CheckpointError, EffOWTCheckpointer, UnreadableCheckpointError
+from effowt_d2.checkpoint.contents import make_header, trained_state
+from effowt_d2.checkpoint.safetensors_files import read_safetensors, write_safetensors
+
+
+def written(model, file):
+    write_safetensors(str(file), trained_state(model), make_header(model, "KEY: 1"))
+    return file
+
+
+def test_tensors_and_header_are_those_of_the_pth(make_small, tmp_path):
+    source, model = make_small(), make_small(1)
+    file = written(source, tmp_path / "model.safetensors")
+    extra = EffOWTCheckpointer(model, complete=True).load(str(file))
+    assert extra["effowt"] == make_header(source, "KEY: 1")
+    assert all(torch.equal(value, trained_state(model)[key]) for key, value in trained_state(source).items())
+    with safe_open(file, framework="pt") as content:
+        assert json.loads(content.metadata()["effowt"])["config"] == "KEY: 1"
+
+
+def test_another_towers_file_is_refused(make_small, tmp_path):
+    file = written(make_small(tower_seed=1), tmp_path / "model.safetensors")
+    with raises(CheckpointError, file, make_small().tower.weights_hash()):
+        EffOWTCheckpointer(make_small(1)).load(str(file))
+
+
+def test_foreign_files_are_weights_alone(make_small, tmp_path):
+    state = {f"module.{key}": value for key, value in trained_state(make_small()).items()}
+    save_file(state, tmp_path / "model.safetensors")
+    model = make_small(1)
+    EffOWTCheckpointer(model, complete=True).load(str(tmp_path / "model.safetensors"))
+    assert torch.equal(model.head[0].weight, state["module.head.0.weight"])
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      more"])
+def test_damaged_files(make_small, tmp_path, content):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(content)
+    with raises(UnreadableCheckpointError, file):
+        EffOWTCheckpointer(make_small()).load(str(file))
+
+
+def test_a_header_that_is_no_json(tmp_path):
+    save_file({"weight": torch.zeros(1)}, tmp_path / "a.safetensors", metadata={"effowt": "{"})
+    with raises(UnreadableCheckpointError, "a.safetensors", "effowt"):
+        read_safetensors(str(tmp_path / "a.safetensors"))
+
+
+def test_the_export_tool_makes_one(make_small, tmp_path):
+    source, model = make_small(), make_small(1)
+    EffOWTCheckpointer(source, str(tmp_path)).save("model", iteration=7)
+    out = tmp_path / "out.safetensors"
+    run_python(ROOT / "tools" / "export_checkpoint.py", tmp_path / "model.pth", out)
+    EffOWTCheckpointer(model, complete=True).load(str(out))
+    assert torch.equal(model.head[0].weight, source.head[0].weight)
