@@ -101,7 +101,7 @@ class Training:
         self.optimizers = make_optimizers(
             self.model, lr=args.lr, muon_lr=args.muon_lr, weight_decay=args.weight_decay
         )
-        self.peaks = [(g, g["lr"]) for o in self.optimizers for g in o.param_groups]
+        self.peaks = [args.muon_lr, args.lr]
         self.held_out = self._held_out()
 
     def _held_out(self) -> PackedImages | None:
@@ -140,8 +140,9 @@ class Training:
     def step(self, step: int) -> float:
         """One step of training; its loss."""
         rate = learning_rate(step, warmup=self.args.warmup, decay=self.args.decay, steps=self.steps)
-        for group, peak in self.peaks:
-            group["lr"] = rate * peak
+        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * peak
         batch = self.batches(step, size=size_at(step, self.stages))
         loss = batch_loss(
             self.model, batch, self.tokenizer, related=self.related, step=step, kind_weight=self.args.kind_weight

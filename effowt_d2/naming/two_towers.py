@@ -20,6 +20,7 @@ from effowt_d2.modeling.backbone.tower_builder import (
     find_weights,
     without_random_warning,
 )
+from effowt_d2.modeling.backbone.tower_conv_stem import ConvStemViT
 from effowt_d2.modeling.backbone.tower_convnext import ConvNeXtTower
 from effowt_d2.modeling.backbone.tower_families import ClipViT
 from effowt_d2.modeling.backbone.weight_files import compare, read_weights
@@ -133,7 +134,7 @@ def load_two_towers(
 def _serves(tower: Tower, name: str, device: Union[str, torch.device]) -> bool:
     """Whether a detector's tower can be run as a vision half: an EVA's rotary positions are those of its canvas."""
     place = torch.empty(0, device=device).device
-    whole = isinstance(tower, (ClipViT, ConvNeXtTower))
+    whole = isinstance(tower, (ClipViT, ConvStemViT, ConvNeXtTower))
     return whole and tower.frozen and tower.name == name and next(tower.parameters()).device == place
 
 

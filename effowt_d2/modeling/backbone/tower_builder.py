@@ -14,12 +14,13 @@ from effowt_d2.model_zoo.vlm import register_vlm_configs
 
 from . import eva_weights
 from .tower import Tower
+from .tower_conv_stem import ConvStemViT
 from .tower_convnext import ConvNeXtTower
 from .tower_families import ClipViT, EvaViT
 from .tower_speed import check_backend, check_precision
 from .weight_files import load_clip_tower, read_weights
 
-FAMILIES = (ClipViT, EvaViT, ConvNeXtTower)
+FAMILIES = (ClipViT, EvaViT, ConvStemViT, ConvNeXtTower)
 OPENCLIP = "openclip://"
 
 
