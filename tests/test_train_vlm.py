@@ -116,12 +116,14 @@ def data(tmp_path):
         for i in range(4):
             Image.new("RGB", (64, 64), tuple(v + 5 * i for v in colour)).save(tmp_path / "train" / label / f"{i}.png")
     (tmp_path / "words.tsv").write_text("\n".join(words))
+    (tmp_path / "dictionary.tsv").write_text("1\thound\t\tdog: hunts\n2\ttom\t\tcat: a male\n")
     (tmp_path / "captions.csv").write_text("image,caption\ntrain/d/0.png,red\ntrain/c/0.png,green\n")
     return tmp_path
 
 
 def run(script, monkeypatch, data, output, *options):
     arguments = ["--words", data / "words.tsv", "--folder", data / "train", 64, "--held-out", data / "train", 64]
+    arguments += ["--dictionary", data / "dictionary.tsv"]
     arguments += ["--captions", data / "captions.csv", 64, "--output", output, "--batch", 8, "--threads", 1]
     arguments += ["--warmup", 1, "--decay", 2, "--log-every", 1, "--eval-every", 100, *options]
     monkeypatch.setattr(sys, "argv", ["train_vlm.py", *map(str, arguments)])

@@ -61,22 +61,34 @@ def packed_sources(args: argparse.Namespace) -> list[PackedImages]:
 
 
 def batch_loss(
-    model: torch.nn.Module, batch: Batch, tokenizer, *, related: torch.Tensor, step: int, kind_weight: float
+    model: torch.nn.Module,
+    batch: Batch,
+    tokenizer,
+    *,
+    related: torch.Tensor,
+    step: int,
+    kind_weight: float,
+    word_weight: float,
 ) -> torch.Tensor:
-    """The loss of one batch: over the texts of classes, of kinds, and over captions."""
+    """The loss of one batch: over the texts of classes, of kinds, over captions, and over words and their meanings."""
     device = model.logit_scale.device
     classes, kinds, text_classes = (t.to(device) for t in (batch.classes, batch.kinds, batch.text_classes))
     # on a CPU the backward pass of fused attention is several times slower than plain matrix products
     with sdpa_kernel(SDPBackend.MATH):
         images = encode_images(model.visual, batch.images.to(device), step=step)
-        texts = encode_texts(model, tokenizer(batch.texts + batch.captions).to(device))
+        written = batch.texts + batch.captions + batch.names + batch.meanings
+        texts = encode_texts(model, tokenizer(written).to(device))
     scale, named = model.logit_scale.exp(), len(classes)
-    logits = scale * images[:named] @ texts[: len(text_classes)].T
+    sizes = [len(part) for part in (batch.texts, batch.captions, batch.names, batch.meanings)]
+    texts, captions, names, meanings = texts.split(sizes)
+    logits = scale * images[:named] @ texts.T
     common = {"text_classes": text_classes, "classes": classes, "related": related}
     loss = class_loss(logits, classes, **common) + kind_weight * class_loss(logits, kinds, **common)
     if len(images) > named:
-        part = caption_loss(scale * images[named:] @ texts[len(text_classes) :].T)
+        part = caption_loss(scale * images[named:] @ captions.T)
         loss = loss + (len(images) - named) / len(images) * part
+    if len(names):
+        loss = loss + word_weight * caption_loss(scale * names @ meanings.T)
     return loss
 
 
@@ -95,7 +107,12 @@ class Training:
         self.tokenizer = open_clip.get_tokenizer(args.model)
         self.vocabulary = read_vocabulary(args.words)
         self.batches = PairBatches(
-            self.vocabulary, packed_sources(args), batch=args.batch, texts=args.texts, seed=args.seed
+            self.vocabulary,
+            packed_sources(args),
+            batch=args.batch,
+            texts=args.texts,
+            dictionary=read_vocabulary(args.dictionary) if args.dictionary else (),
+            seed=args.seed,
         )
         self.related = related_classes(self.vocabulary.kinds).to(args.device)
         self.optimizers = make_optimizers(
@@ -145,7 +162,13 @@ class Training:
                 group["lr"] = rate * peak
         batch = self.batches(step, size=size_at(step, self.stages))
         loss = batch_loss(
-            self.model, batch, self.tokenizer, related=self.related, step=step, kind_weight=self.args.kind_weight
+            self.model,
+            batch,
+            self.tokenizer,
+            related=self.related,
+            step=step,
+            kind_weight=self.args.kind_weight,
+            word_weight=self.args.word_weight,
         )
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -179,6 +202,7 @@ class Training:
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--words", type=Path, required=True, help="vocabulary file")
+    p.add_argument("--dictionary", type=Path, help="vocabulary file of words with descriptions, without images")
     p.add_argument("--folder", nargs=2, action="append", default=[], metavar=("FOLDER", "SIDE"),
                    help="class folders, and the side in pixels that their images are kept at")
     p.add_argument("--captions", nargs=2, action="append", default=[], metavar=("CSV", "SIDE"))
@@ -194,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--texts", type=int, default=384, help="texts of classes in a batch, at least")
     p.add_argument("--kind-weight", type=float, default=0.3, help="of the loss over kinds")
+    p.add_argument("--word-weight", type=float, default=0.2, help="of the loss over words of the dictionary")
     p.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     p.add_argument("--muon-lr", type=float, default=3e-3, help="of the matrices in the blocks")
     p.add_argument("--weight-decay", type=float, default=0.05)

@@ -184,6 +184,14 @@ def test_captioned_images_come_last_with_their_captions_first(folders):
         assert tuple(batch.images[5, 8, 8].tolist()) == COLOURS["d" if batch.captions[0] == "red" else "c"]
 
 
+def test_words_of_the_dictionary_come_with_their_meaning(folders):
+    words = [Row((str(i),), (f"word {i}",), (), f"meaning {i}") for i in range(9)] + [Row(("x",), ("unexplained",))]
+    batch = batches(folders, dictionary=words, words=5)(0, size=16)
+    assert len(set(batch.names)) == 5 and [n.replace("word", "meaning") for n in batch.names] == batch.meanings
+    assert len(batches(folders, dictionary=words)(0, size=16).names) == 9, "fewer words than asked for"
+    assert batches(folders)(0, size=16).names == []
+
+
 def test_what_is_missing_is_counted_and_named(folders, caplog):
     caplog.set_level(logging.INFO)
     (folders / "train" / "unknown").mkdir()

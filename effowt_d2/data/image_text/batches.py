@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .packed import PackedImages
 from .texts import class_text
-from .vocabulary import Vocabulary
+from .vocabulary import Row, Vocabulary
 
 __all__ = ["Batch", "PairBatches", "random_crop"]
 
@@ -38,6 +38,9 @@ class Batch(NamedTuple):
     """(T,) the class that each text is about: all different, and all of ``classes`` and ``kinds`` among them."""
     captions: list[str]
     """C captions, those of the b captioned images first; the others are of images that are not in the batch."""
+    names: list[str]
+    """Words of the dictionary, and below what each of them means."""
+    meanings: list[str]
 
 
 class PairBatches:
@@ -52,6 +55,9 @@ class PairBatches:
         texts: texts of classes in a batch, at least; the classes of the images and their kinds come first.
         captioned: fraction of a batch that has captions, where there are such images.
         captions: captions in a batch.
+        dictionary: words with descriptions, of which there need be no images: they teach the text tower what the
+            names of classes it never saw mean. Words without a description are passed over.
+        words: words of the dictionary in a batch.
         seed: of the order.
 
     Attributes:
@@ -71,6 +77,8 @@ class PairBatches:
         texts: int = 384,
         captioned: float = 0.04,
         captions: int = 64,
+        dictionary: Sequence[Row] = (),
+        words: int = 96,
         seed: int = 0,
     ) -> None:
         self.vocabulary, self.sources, self.seed = vocabulary, list(sources), seed
@@ -87,6 +95,7 @@ class PairBatches:
         self.without_images = [row.names[0] for n, row in enumerate(vocabulary) if n not in set(self._used)]
         self._captioned_count = round(captioned * batch) if self._captioned else 0
         self._count, self._texts, self._captions = batch - self._captioned_count, texts, captions
+        self._dictionary, self._words = [row for row in dictionary if row.description], words
         self._report()
 
     def _sort_images(self) -> None:
@@ -102,6 +111,8 @@ class PairBatches:
     def _report(self) -> None:
         images = sum(map(len, self._members.values()))
         logger.info("%d images of %d classes, %d with captions", images, len(self._classes), len(self._captioned))
+        if self._dictionary:
+            logger.info("%d words of the dictionary", len(self._dictionary))
         if self.without_word:
             count, names = sum(self.without_word.values()), sorted(self.without_word)
             logger.warning("%d images of %d labels without a word left out: %s", count, len(names), names[:10])
@@ -127,7 +138,15 @@ class PairBatches:
             [class_text(self.vocabulary, n, random) for n in about],
             torch.tensor(about),
             captions,
+            *self._draw_words(random),
         )
+
+    def _draw_words(self, random: np.random.Generator) -> tuple[list[str], list[str]]:
+        if not self._dictionary:
+            return [], []
+        chosen = random.choice(len(self._dictionary), size=min(self._words, len(self._dictionary)), replace=False)
+        rows = [self._dictionary[i] for i in chosen]
+        return [row.names[random.integers(len(row.names))] for row in rows], [row.description for row in rows]
 
     def _draw_captions(self, random: np.random.Generator) -> tuple[list[str], list[tuple[int, int]]]:
         if not self._captioned_count:
