@@ -178,3 +178,27 @@ def test_wrong_input_ends_with_a_message(script, data, tmp_path, monkeypatch):
         run(script, monkeypatch, data, tmp_path / "out", "--folder", tmp_path / "nowhere", 64)
     with pytest.raises(SystemExit, match="60:5"):
         run(script, monkeypatch, data, tmp_path / "out", "--stages", "60:5")
+
+
+def test_accuracy_is_measured_from_the_command_line(script, model, data, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("evaluate_vlm", ROOT / "tools" / "evaluate_vlm.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    script.export(data / "model.pt", model)
+    (data / "more.tsv").write_text("x\tzebra, dog\na\tbeast\ny\tcat\n")
+    arguments = ["--weights", data / "model.pt", "--words", data / "words.tsv", "--folder", data / "train", 64]
+    arguments += ["--size", 32, "--threads", torch.get_num_threads()]
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["evaluate_vlm.py", *map(str, [*arguments, *options])])
+        tool.main()
+        return json.loads(capsys.readouterr().out)
+
+    assert call()["classes"] == 2 and call("--described")["images"] == 8
+    assert call("--words", data / "more.tsv", "--all")["classes"] == 3, "dog, cat and zebra; no kinds, no second cat"
+    with pytest.raises(SystemExit, match="ShapesCLIP-S-16"):
+        call("--model", "ShapesCLIP-S-16")
+    (data / "train" / "unknown").mkdir()
+    Image.new("RGB", (32, 32)).save(data / "train" / "unknown" / "0.png")
+    with pytest.raises(SystemExit, match="unknown"):
+        call()
