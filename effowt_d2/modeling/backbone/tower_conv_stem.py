@@ -5,6 +5,7 @@ The model itself is ``effowt_d2.model_zoo.vlm.conv_stem``; this module runs it o
 
 from typing import List, Optional, Sequence, Tuple
 
+import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
 from timm.models.vision_transformer import Block, VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
@@ -97,7 +98,16 @@ class ConvStemViT(Tower):
     def _block(
         self, block: nn.Module, x: Tensor, keys: Optional[Tensor], *, grid: Tuple[int, int], windowed: bool
     ) -> Tensor:
-        return block(x, attn_mask=keys)
+        x = x + block.ls1(self._attention(block.attn, block.norm1(x), keys))
+        return x + block.ls2(block.mlp(block.norm2(x)))
+
+    @staticmethod
+    def _attention(attention: nn.Module, x: Tensor, keys: Optional[Tensor]) -> Tensor:
+        # timm's own takes a mask in its newer versions only
+        b, length, channels = x.shape
+        q, k, v = attention.qkv(x).reshape(b, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        return attention.proj(x.transpose(1, 2).reshape(b, length, channels))
 
 
 def _enlarged(mask: Tensor, times: int) -> Tensor:
