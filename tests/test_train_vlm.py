@@ -185,7 +185,7 @@ def test_accuracy_is_measured_from_the_command_line(script, model, data, monkeyp
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     script.export(data / "model.pt", model)
-    (data / "more.tsv").write_text("x\tzebra, dog\na\tbeast\ny\tcat\n")
+    (data / "more.tsv").write_text("x\tzebra, dog\ta\na\tbeast\ny\tcat\n")
     arguments = ["--weights", data / "model.pt", "--words", data / "words.tsv", "--folder", data / "train", 64]
     arguments += ["--size", 32, "--threads", torch.get_num_threads()]
 

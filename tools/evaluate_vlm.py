@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from vlm.evaluation import zero_shot  # noqa: E402
 
-from effowt_d2.data.image_text import PackedImages, Vocabulary, folder_samples, pack, read_vocabulary  # noqa: E402
+from effowt_d2.data.image_text import PackedImages, Row, Vocabulary, folder_samples, pack, read_rows  # noqa: E402
 from effowt_d2.model_zoo.vlm import register_vlm_configs  # noqa: E402
 
 
@@ -40,18 +40,21 @@ def load_model(name: str, weights: Path) -> torch.nn.Module:
     return model.eval()
 
 
-def merged(vocabularies: list[Vocabulary]) -> Vocabulary:
-    """One vocabulary of several; a name that an earlier one has is left out of the later ones, and so are empty rows."""
+def merged(files: list[list[Row]]) -> Vocabulary:
+    """One vocabulary of several files, whose kinds may be lines of another file.
+
+    A name or id that an earlier file has is left out of the later ones, and so are rows without any left.
+    """
     rows, names, ids = [], set(), set()
-    for words in vocabularies:
+    for words in files:
         for row in words:
             row = row._replace(names=tuple(n for n in row.names if n not in names))
             row = row._replace(ids=tuple(i for i in row.ids if i not in ids))
             if row.names and row.ids:
                 rows.append(row)
         names |= {name for row in words for name in row.names}
-        ids |= set(words.index)
-    return Vocabulary([row._replace(kinds=tuple(k for k in row.kinds if k in ids)) for row in rows])
+        ids |= {id_ for row in words for id_ in row.ids}
+    return Vocabulary(rows)
 
 
 def main() -> None:
@@ -70,7 +73,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     register_vlm_configs()
     try:
-        words = merged([read_vocabulary(path) for path in args.words])
+        words = merged([read_rows(path) for path in args.words])
         model = load_model(args.model, args.weights)
         with tempfile.TemporaryDirectory() as temporary:
             images = pack(folder_samples(args.folder[0]), args.packed or temporary, side=int(args.folder[1]))

@@ -2,7 +2,7 @@
 
 from .packed import PackedImages, pack
 from .sources import Sample, box_samples, caption_samples, folder_samples
-from .vocabulary import Row, Vocabulary, read_vocabulary
+from .vocabulary import Row, Vocabulary, read_rows, read_vocabulary
 
 __all__ = [
     "PackedImages",
@@ -13,5 +13,6 @@ __all__ = [
     "caption_samples",
     "folder_samples",
     "pack",
+    "read_rows",
     "read_vocabulary",
 ]

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Row", "Vocabulary", "read_vocabulary"]
+__all__ = ["Row", "Vocabulary", "read_rows", "read_vocabulary"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,23 @@ class Vocabulary(Sequence[Row]):
 
 
 def read_vocabulary(path: str | Path) -> Vocabulary:
-    """Read a vocabulary file; empty lines and lines that start with ``#`` are passed over.
+    """Read a vocabulary file.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line has no names, or the vocabulary does not fit together; the message has the file's name.
+    """
+    rows = read_rows(path)
+    try:
+        return Vocabulary(rows)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The lines of a vocabulary file as they are; empty lines and lines that start with ``#`` are passed over.
+
+    Errors: as for :func:`read_vocabulary`, except that the rows need not fit together.
     """
     rows = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -96,7 +108,4 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         if not ids or not names:
             raise ValueError(f"{path}, line {number}: expected ids and names separated by a tab, got {line[:80]!r}")
         rows.append(Row(ids, tuple(dict.fromkeys(names)), kinds, columns[3]))
-    try:
-        return Vocabulary(rows)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return rows
