@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import math
@@ -24,7 +25,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from vlm.augment import change_colours, cut_and_paste, step_generator  # noqa: E402
 from vlm.evaluation import zero_shot  # noqa: E402
+from vlm.loading import Ready, batches_from  # noqa: E402
 from vlm.loss import caption_loss, class_loss, related_classes  # noqa: E402
 from vlm.muon import make_optimizers  # noqa: E402
 from vlm.schedule import learning_rate, parse_stages, size_at  # noqa: E402
@@ -39,9 +42,10 @@ from effowt_d2.data.image_text import (  # noqa: E402
     pack,
     read_vocabulary,
 )
-from effowt_d2.data.image_text.batches import Batch, PairBatches  # noqa: E402
+from effowt_d2.data.image_text.batches import PairBatches  # noqa: E402
 from effowt_d2.model_zoo.vlm import register_vlm_configs  # noqa: E402
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 logger = logging.getLogger("train_vlm")
 
 
@@ -54,7 +58,7 @@ def packed_sources(args: argparse.Namespace) -> list[PackedImages]:
         for manifest, images, side in args.boxes
     ]
     packed = args.packed or args.output / "packed"
-    return [
+    return [PackedImages(folder) for folder in args.packed_sources] + [
         pack(samples, packed / f"{i}_{Path(name).stem}", side=int(side))
         for i, (samples, name, side) in enumerate(sources)
     ]
@@ -62,34 +66,52 @@ def packed_sources(args: argparse.Namespace) -> list[PackedImages]:
 
 def batch_loss(
     model: torch.nn.Module,
-    batch: Batch,
-    tokenizer,
+    ready: Ready,
     *,
     related: torch.Tensor,
     step: int,
+    random: torch.Generator,
+    mixed: float,
     kind_weight: float,
     word_weight: float,
+    precision: torch.dtype,
 ) -> torch.Tensor:
     """The loss of one batch: over the texts of classes, of kinds, over captions, and over words and their meanings."""
-    device = model.logit_scale.device
-    classes, kinds, text_classes = (t.to(device) for t in (batch.classes, batch.kinds, batch.text_classes))
-    # on a CPU the backward pass of fused attention is several times slower than plain matrix products
-    with sdpa_kernel(SDPBackend.MATH):
-        images = encode_images(model.visual, batch.images.to(device), step=step)
-        written = batch.texts + batch.captions + batch.names + batch.meanings
-        texts = encode_texts(model, tokenizer(written).to(device))
-    scale, named = model.logit_scale.exp(), len(classes)
-    sizes = [len(part) for part in (batch.texts, batch.captions, batch.names, batch.meanings)]
-    texts, captions, names, meanings = texts.split(sizes)
+    batch, device = ready.batch, model.logit_scale.device
+    classes, kinds, text_classes = (
+        t.to(device, non_blocking=True) for t in (batch.classes, batch.kinds, batch.text_classes)
+    )
+    images, named = batch.images.to(device, non_blocking=True), len(classes)
+    also_true, mix, own = related[classes][:, text_classes], bool(torch.rand(1, generator=random) < mixed), 1.0
+    if mix:
+        pasted, own = cut_and_paste(images[:named], random)
+        images, also_true = torch.cat([pasted, images[named:]]), also_true | also_true.roll(1, dims=0)
+    with kernels(device), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        images = encode_images(model.visual, change_colours(images, random), step=step)
+        texts = encode_texts(model, ready.tokens)
+    scale = model.logit_scale.exp()
+    texts, captions, names, meanings = texts.split([len(part) for part in batch.said])
     logits = scale * images[:named] @ texts.T
-    common = {"text_classes": text_classes, "classes": classes, "related": related}
-    loss = class_loss(logits, classes, **common) + kind_weight * class_loss(logits, kinds, **common)
+
+    def of_classes(targets: torch.Tensor) -> torch.Tensor:
+        loss = class_loss(logits, targets, text_classes=text_classes, also_true=also_true)
+        if mix:
+            other = class_loss(logits, targets.roll(1), text_classes=text_classes, also_true=also_true)
+            loss = own * loss + (1 - own) * other
+        return loss
+
+    loss = of_classes(classes) + kind_weight * of_classes(kinds)
     if len(images) > named:
         part = caption_loss(scale * images[named:] @ captions.T)
         loss = loss + (len(images) - named) / len(images) * part
     if len(names):
         loss = loss + word_weight * caption_loss(scale * names @ meanings.T)
     return loss
+
+
+def kernels(device: torch.device) -> contextlib.AbstractContextManager:
+    """On a CPU the backward pass of fused attention is several times slower than plain matrix products."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 class Training:
@@ -122,6 +144,8 @@ class Training:
         self.held_out = self._held_out()
 
     def _held_out(self) -> PackedImages | None:
+        if self.args.packed_held_out:
+            return PackedImages(self.args.packed_held_out)
         if not self.args.held_out:
             return None
         folder, side = self.args.held_out
@@ -136,14 +160,22 @@ class Training:
             logger.info("continuing from step %d of %s", first, last)
         self.model.train()
         average, saved, seen, start = None, time.monotonic(), 0, time.monotonic()
-        for step in range(first, self.steps):
-            loss = self.step(step)
+        ready = batches_from(
+            self.batches,
+            self.tokenizer,
+            stages=self.stages,
+            first=first,
+            workers=self.args.workers,
+            pinned=self.args.device != "cpu",
+        )
+        for step, batch in enumerate(ready, first):
+            loss = self.step(step, batch)
             average = loss if average is None else 0.98 * average + 0.02 * loss
             seen += self.args.batch
             if (step + 1) % self.args.log_every == 0:
                 rate = seen / (time.monotonic() - start)
                 seen, start = 0, time.monotonic()
-                self.log(step=step + 1, loss=average, size=size_at(step, self.stages), images_per_second=rate)
+                self.log(step=step + 1, loss=average.item(), size=size_at(step, self.stages), images_per_second=rate)
             if time.monotonic() - saved > self.args.save_seconds:
                 save_state(last, self.model, self.optimizers, step=step + 1)
                 saved = time.monotonic()
@@ -154,21 +186,22 @@ class Training:
         save_state(last, self.model, self.optimizers, step=self.steps)
         export(self.args.output / "model.pt", self.model)
 
-    def step(self, step: int) -> float:
+    def step(self, step: int, ready: Ready) -> torch.Tensor:
         """One step of training; its loss."""
         rate = learning_rate(step, warmup=self.args.warmup, decay=self.args.decay, steps=self.steps)
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * peak
-        batch = self.batches(step, size=size_at(step, self.stages))
         loss = batch_loss(
             self.model,
-            batch,
-            self.tokenizer,
+            ready,
             related=self.related,
             step=step,
+            random=step_generator(self.args.seed, step),
+            mixed=self.args.mixed,
             kind_weight=self.args.kind_weight,
             word_weight=self.args.word_weight,
+            precision=PRECISIONS[self.args.precision],
         )
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -177,7 +210,7 @@ class Training:
             optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(100))
-        return loss.item()
+        return loss.detach()
 
     def evaluate(self, step: int) -> None:
         """Zero-shot accuracy on a part of the held-out images, at the size of the step."""
@@ -210,6 +243,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--boxes-per-class", type=int, default=400, help="most boxes of a class")
     p.add_argument("--held-out", nargs=2, metavar=("FOLDER", "SIDE"), help="class folders for the accuracy on the way")
     p.add_argument("--packed", type=Path, help="folder of decoded images; default: OUTPUT/packed")
+    p.add_argument("--packed-sources", nargs="+", type=Path, default=[], metavar="FOLDER",
+                   help="folders that were packed before, maybe on another machine; taken as they are")
+    p.add_argument("--packed-held-out", type=Path, metavar="FOLDER", help="such a folder in place of --held-out")
     p.add_argument("--output", type=Path, required=True)
     p.add_argument("--model", default="RealCLIP-S-16", help="open_clip model name")
     p.add_argument("--stages", nargs="+", default=["64:4000", "96:1000", "192:100"], metavar="SIZE:STEPS")
@@ -219,11 +255,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--texts", type=int, default=384, help="texts of classes in a batch, at least")
     p.add_argument("--kind-weight", type=float, default=0.3, help="of the loss over kinds")
     p.add_argument("--word-weight", type=float, default=0.2, help="of the loss over words of the dictionary")
+    p.add_argument("--mixed", type=float, default=0.5, help="fraction of the batches whose images are cut and pasted")
     p.add_argument("--lr", type=float, default=2e-3, help="of AdamW")
     p.add_argument("--muon-lr", type=float, default=3e-3, help="of the matrices in the blocks")
     p.add_argument("--weight-decay", type=float, default=0.05)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="cpu")
+    p.add_argument("--precision", choices=sorted(PRECISIONS), default="float32", help="of both towers")
+    p.add_argument("--workers", type=int, default=0, help="processes that make batches; 0: in the main process")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--log-every", type=int, default=20)
     p.add_argument("--save-seconds", type=float, default=240)
@@ -236,6 +275,7 @@ def main() -> None:
     args = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = True  # of what is left in single precision
     args.output.mkdir(parents=True, exist_ok=True)
     try:
         training = Training(args)

@@ -35,8 +35,9 @@ def class_embeddings(
             kinds = [vocabulary[k].names[0] for k in vocabulary.kinds[number]]
             texts += [f"{name}, a {kind}" for name in row.names for kind in kinds]
             texts += [f"{name}, {row.description}" for name in row.names if row.description]
-        rows.append(F.normalize(model.encode_text(tokenizer(texts), normalize=True).mean(dim=0), dim=0))
-    return torch.stack(rows)
+        tokens = tokenizer(texts).to(model.logit_scale.device)
+        rows.append(F.normalize(model.encode_text(tokens, normalize=True).mean(dim=0), dim=0))
+    return torch.stack(rows).cpu()
 
 
 @torch.no_grad()
@@ -49,7 +50,8 @@ def image_embeddings(model: nn.Module, images: np.ndarray, *, size: int, batch: 
         pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 255
         if pixels.shape[-1] != size:
             pixels = F.interpolate(pixels, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
-        found.append(model.encode_image((pixels - mean) / std, normalize=True))
+        pixels = ((pixels - mean) / std).to(model.logit_scale.device)
+        found.append(model.encode_image(pixels, normalize=True).cpu())
     return torch.cat(found)
 
 

@@ -30,25 +30,21 @@ def related_classes(kinds: Sequence[Sequence[int]]) -> Tensor:
     return related | related.T
 
 
-def class_loss(
-    logits: Tensor, targets: Tensor, *, text_classes: Tensor, classes: Tensor, related: Tensor
-) -> Tensor:
+def class_loss(logits: Tensor, targets: Tensor, *, text_classes: Tensor, also_true: Tensor) -> Tensor:
     """Mean cross-entropy of images over the texts of classes.
 
     Args:
         logits: (B, T) scaled cosines.
         targets: (B,) class whose text is to be found, or -1 for images without one.
         text_classes: (T,) class of each text, all different, with all targets among them.
-        classes: (B,) class of each image.
-        related: (V, V) from :func:`related_classes`.
+        also_true: (B, T) bool, texts that are true of the image, or may be.
 
     Returns:
         A scalar; 0 where no image has a target.
     """
     wanted = targets[:, None] == text_classes[None]
-    neither = related[classes][:, text_classes] & ~wanted
     column = torch.where(targets >= 0, wanted.int().argmax(dim=1), -1)
-    logits = logits.masked_fill(neither, float("-inf"))
+    logits = logits.masked_fill(also_true & ~wanted, float("-inf"))
     total = F.cross_entropy(logits, column, ignore_index=-1, reduction="sum")
     return total / (targets >= 0).sum().clamp_min(1)
 

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 __all__ = ["encode_images", "encode_texts", "position_window", "start_positions"]
 
-_TEXTS_AT_ONCE = 64  # texts of about one length
+# texts of about one length; a GPU is faster with few large products than with little padding
+_TEXTS_AT_ONCE = {"cpu": 64, "cuda": 1024}
 
 
 def start_positions(visual: nn.Module) -> None:
@@ -52,7 +53,7 @@ def encode_images(visual: nn.Module, images: Tensor, *, step: int) -> Tensor:
 
     Args:
         visual: open_clip's ``TimmModel``.
-        images: (N, S, S, 3) uint8 RGB, S a multiple of 16 and at most the model's own size.
+        images: (N, S, S, 3) RGB in [0, 255], S a multiple of 16 and at most the model's own size.
         step: number of the training step, for the positions.
 
     Returns:
@@ -75,15 +76,16 @@ def encode_texts(model: nn.Module, tokens: Tensor) -> Tensor:
 
     Args:
         model: ``open_clip.CLIP``; the end of text has the largest token id, padding is 0.
-        tokens: (T, context) token ids.
+        tokens: (T, context) token ids, on the CPU.
 
     Returns:
         (T, D) float32 of length 1, as ``model.encode_text(tokens, normalize=True)``.
     """
     lengths = (tokens != 0).sum(dim=1)
-    order = lengths.argsort()
-    parts = [_encode_part(model, tokens[part, : int(lengths[part[-1]])]) for part in order.split(_TEXTS_AT_ONCE)]
-    return F.normalize(torch.cat(parts)[order.argsort()].float(), dim=-1)
+    order, device = lengths.argsort(), model.text_projection.device
+    parts = order.split(_TEXTS_AT_ONCE.get(device.type, 1024))
+    found = [_encode_part(model, tokens[part, : int(lengths[part[-1]])].to(device)) for part in parts]
+    return F.normalize(torch.cat(found)[order.argsort().to(device)].float(), dim=-1)
 
 
 def _encode_part(model: nn.Module, tokens: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class Batch(NamedTuple):
     """Words of the dictionary, and below what each of them means."""
     meanings: list[str]
 
+    @property
+    def said(self) -> tuple[list[str], list[str], list[str], list[str]]:
+        """All texts: of classes, captions, words and meanings."""
+        return self.texts, self.captions, self.names, self.meanings
+
 
 class PairBatches:
     """Draws batches from packed sources.
