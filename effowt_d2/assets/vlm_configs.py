@@ -6,6 +6,8 @@ from pathlib import Path
 
 import open_clip
 
+from . import conv_stem_vit  # noqa: F401  registers its models with timm
+
 FOLDER = Path(__file__).parent / "vlm"
 SHAPES_CLIP = "ShapesCLIP-S-16"
 """Name of the small model trained on rendered shapes; see docs/shapes_ow.md."""

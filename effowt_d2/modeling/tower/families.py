@@ -64,7 +64,7 @@ class ClipViT(Tower):
         proj, fc1, fc2 = block.attn.out_proj.bias, block.mlp.c_fc.bias, block.mlp.c_proj.bias
         return BlockVectors(q=q, k=k, v=v, proj=proj, fc1=fc1, fc2=fc2, norm1=block.ln_1, norm2=block.ln_2)
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _embed(self, images: Tensor, mask: Tensor | None) -> Tensor:
         return self.trunk.conv1(images)
 
     def _positions(self) -> Tensor:
@@ -182,7 +182,7 @@ class EvaViT(Tower):
             norm2=block.norm2,
         )
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _embed(self, images: Tensor, mask: Tensor | None) -> Tensor:
         return self.trunk.trunk.patch_embed.proj(images)
 
     @property

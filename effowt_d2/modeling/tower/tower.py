@@ -119,8 +119,8 @@ class Tower(nn.Module):
         """Its biases and norms."""
         raise NotImplementedError
 
-    def _embed(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> patches (B, d, h, w)."""
+    def _embed(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, 3, H, W) -> patches (B, d, h, w); the mask (B, h, w) is for embeddings that look beyond a patch."""
         raise NotImplementedError
 
     def _positions(self) -> Tensor:
@@ -222,7 +222,7 @@ class Tower(nn.Module):
         if self.patch_size != STRIDE:
             size = [side * self.patch_size for side in grid]
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        x = self._embed(self._rounded(images))
+        x = self._embed(self._rounded(images), mask)
         x = (x + self._crop(self._canvas_positions(images.device), grid).to(x.dtype)).flatten(2).transpose(1, 2)
         token = self._class_token().to(x.dtype).expand(len(x), -1, -1)
         x = self._normalize(torch.cat([token, x], dim=1))

@@ -1,0 +1,141 @@
+"""The script that trains a VLM on folders: a run that is continued, what it leaves, and what it refuses."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from helpers import ROOT
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_vlm", ROOT / "tools" / "train_vlm.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model(script):
+    script.register_vlm_configs()
+    torch.manual_seed(0)
+    return open_clip.create_model("RealCLIP-S-16", load_weights=False).eval()
+
+
+@pytest.fixture
+def data(tmp_path):
+    words = ["d\tdog\ta", "c\tcat\ta", "a\tanimal"]
+    for label, colour in (("d", (200, 30, 30)), ("c", (30, 200, 30))):
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (64, 64), tuple(v + 5 * i for v in colour)).save(tmp_path / "train" / label / f"{i}.png")
+    (tmp_path / "words.tsv").write_text("\n".join(words))
+    (tmp_path / "dictionary.tsv").write_text("1\thound\t\tdog: hunts\n2\ttom\t\tcat: a male\n")
+    (tmp_path / "captions.csv").write_text("image,caption\ntrain/d/0.png,red\ntrain/c/0.png,green\n")
+    return tmp_path
+
+
+def call(script, monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", ["train_vlm.py", *map(str, arguments)])
+    threads = torch.get_num_threads()
+    script.main()
+    torch.set_num_threads(threads)
+
+
+def run(script, monkeypatch, data, output, *options):
+    arguments = ["--words", data / "words.tsv", "--folder", data / "train", 64, "--held-out", data / "train", 64]
+    arguments += ["--dictionary", data / "dictionary.tsv"]
+    arguments += ["--captions", data / "captions.csv", 64, "--output", output, "--batch", 8, "--threads", 1]
+    arguments += ["--warmup", 1, "--decay", 2, "--log-every", 1, "--eval-every", 100, *options]
+    call(script, monkeypatch, arguments)
+    return torch.load(output / "model.pt", weights_only=True)["state_dict"]
+
+
+def test_a_run_that_was_cut_ends_as_one_that_was_not(script, data, tmp_path, monkeypatch):
+    whole = run(script, monkeypatch, data, tmp_path / "whole", "--stages", "32:4", "48:2")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+
+    class Stop(Exception):
+        pass
+
+    step = script.Training.step
+    monkeypatch.setattr(
+        script.Training, "step", lambda self, n, ready: step(self, n, ready) if n < 3 else (_ for _ in ()).throw(Stop)
+    )
+    with pytest.raises(Stop):
+        run(script, monkeypatch, data, cut, "--stages", "32:4", "48:2", "--save-seconds", 0)
+    monkeypatch.setattr(script.Training, "step", step)
+    again = run(script, monkeypatch, data, cut, "--stages", "32:4", "48:2")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    lines = [json.loads(line) for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["classes"] == 2 and 0 <= lines[-1]["top1"] <= 1
+
+
+def test_workers_and_sources_packed_elsewhere_change_nothing(script, data, tmp_path, monkeypatch):
+    alone = run(script, monkeypatch, data, tmp_path / "alone", "--stages", "32:2")
+    helped = run(script, monkeypatch, data, tmp_path / "helped", "--stages", "32:2", "--workers", 1)
+    packed = tmp_path / "alone" / "packed"
+    arguments = ["--words", data / "words.tsv", "--packed-sources", packed / "0_train", packed / "1_captions"]
+    arguments += ["--packed-held-out", packed / "held_out", "--dictionary", data / "dictionary.tsv", "--batch", 8]
+    arguments += ["--warmup", 1, "--decay", 2, "--stages", "32:2", "--output", tmp_path / "moved", "--threads", 1]
+    call(script, monkeypatch, arguments)
+    moved = torch.load(tmp_path / "moved" / "model.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(alone[name], helped[name]) and torch.equal(alone[name], moved[name]) for name in alone)
+
+
+def test_the_result_is_loaded_as_tower_and_for_names(script, data, tmp_path, monkeypatch):
+    from effowt_d2.modeling.tower import build_tower
+    from effowt_d2.naming.two_towers import load_two_towers
+
+    state = run(script, monkeypatch, data, tmp_path / "out", "--stages", "32:3")
+    file = str(tmp_path / "out" / "model.pt")
+    assert Path(file).stat().st_size < 12e6
+    tower = build_tower("RealCLIP-S-16", file)
+    assert torch.equal(tower.trunk.trunk.pos_embed, state["visual.trunk.pos_embed"].float())
+    towers = load_two_towers("RealCLIP-S-16", file, device="cpu", tower=tower)
+    assert towers.image_size == 192 and towers.embed_words(["dog", "cat"], ["a {}"]).shape == (2, 128)
+
+
+def test_another_models_checkpoint_is_refused(script, data, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    torch.save({"step": 3, "model": {}, "optimizers": []}, tmp_path / "out" / "last.pt")
+    with pytest.raises((SystemExit, ValueError), match="last.pt"):
+        run(script, monkeypatch, data, tmp_path / "out", "--stages", "32:3")
+
+
+def test_wrong_input_ends_with_a_message(script, data, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="nowhere"):
+        run(script, monkeypatch, data, tmp_path / "out", "--folder", tmp_path / "nowhere", 64)
+    with pytest.raises(SystemExit, match="60:5"):
+        run(script, monkeypatch, data, tmp_path / "out", "--stages", "60:5")
+
+
+def test_accuracy_is_measured_from_the_command_line(script, model, data, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("evaluate_vlm", ROOT / "tools" / "evaluate_vlm.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    script.export(data / "model.pt", model)
+    (data / "more.tsv").write_text("x\tzebra, dog\ta\na\tbeast\ny\tcat\n")
+    arguments = ["--weights", data / "model.pt", "--words", data / "words.tsv", "--folder", data / "train", 64]
+    arguments += ["--size", 32, "--threads", torch.get_num_threads()]
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", ["evaluate_vlm.py", *map(str, [*arguments, *options])])
+        tool.main()
+        return json.loads(capsys.readouterr().out)
+
+    assert call()["classes"] == 2 and call("--described")["images"] == 8
+    assert call("--words", data / "more.tsv", "--all")["classes"] == 3, "dog, cat and zebra; no kinds, no second cat"
+    with pytest.raises(SystemExit, match="ShapesCLIP-S-16"):
+        call("--model", "ShapesCLIP-S-16")
+    (data / "train" / "unknown").mkdir()
+    Image.new("RGB", (32, 32)).save(data / "train" / "unknown" / "0.png")
+    with pytest.raises(SystemExit, match="unknown"):
+        call()
