@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_walk(folder):
     snippet, _ = blocks("python")
     run_python("-c", snippet, cwd=folder)

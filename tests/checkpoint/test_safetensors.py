@@ -58,6 +58,7 @@ def test_a_header_that_is_no_json(tmp_path):
         read_safetensors(str(tmp_path / "a.safetensors"))
 
 
+@pytest.mark.slow
 def test_the_export_tool_makes_one(make_small, tmp_path):
     source, model = make_small(), make_small(1)
     EffOWTCheckpointer(source, str(tmp_path)).save("model", iteration=7)

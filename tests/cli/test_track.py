@@ -16,7 +16,7 @@ from helpers.messages import assert_says, lacks
 from effowt_d2.video import open_frames
 
 
-@pytest.mark.parametrize("output", ["out.mp4", "out.webm", "out.avi", "out"])
+@pytest.mark.parametrize("output", ["out.mp4", pytest.param("out.webm", marks=pytest.mark.slow), "out.avi", "out"])
 @pytest.mark.parametrize("kind", ["video", "folder", "glob", "list"])
 def test_every_input_into_every_output(config_file, video, folder, tmp_path, kind, output):
     images = sorted(folder.iterdir())

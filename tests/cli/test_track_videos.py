@@ -85,6 +85,7 @@ def test_one_video_is_not_for_several_processes(config_file, video, tmp_path, mo
     assert_says(capsys.readouterr().err, 2, "--output-dir")
 
 
+@pytest.mark.slow
 def test_torchrun(tmp_path):
     videos = [make_video(tmp_path / f"{name}.avi", 2) for name in "abc"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -134,6 +134,7 @@ def test_average_of_another_model(runs):
         average.load_state_dict(load(runs / "with")["trainer"]["average"])
 
 
+@pytest.mark.slow
 def test_two_processes_average_as_one(runs, tmp_path):
     options = {"SOLVER__IMS_PER_BATCH": 4, "SOLVER__EMA__DECAY": 0.9}
     stand_in.train(stand_in.config(tmp_path / "one", **options))

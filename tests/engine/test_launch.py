@@ -79,6 +79,7 @@ def test_the_other_machine_does_not_come(port):
         start(0, f"tcp://localhost:{port}")
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_do_not_meet(tmp_path):
     free = {name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, "-m", "helpers.launched"]

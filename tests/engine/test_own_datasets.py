@@ -142,6 +142,7 @@ def run(folder, tmp_path, *options, file="coco.json"):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_know_the_datasets_of_the_command_line(folder, tmp_path):
     output = run_python(*run(folder, tmp_path), env=environment(tmp_path / "shapes"))
     assert_says(output, "own_train", "known: 1 objects", "unknown: 2 objects")
@@ -151,6 +152,7 @@ def test_two_processes_know_the_datasets_of_the_command_line(folder, tmp_path):
     assert output.count("labels of the training datasets") == 1
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_one_error(folder, tmp_path):
     document = own_data.coco()
     document["images"][0]["file_name"] = "a/img1/gone.png"

@@ -65,6 +65,7 @@ def test_two_processes_train_and_score_as_one(folder, one):
     assert "trained parameters" in output and "saved 60 results of mini_val" in output
 
 
+@pytest.mark.slow
 def test_torchrun_evaluates_to_the_same_file(folder, one):
     options = ("--eval-only", "MODEL.WEIGHTS", str(folder / "one" / "model_final.pth"), "OUTPUT_DIR")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")

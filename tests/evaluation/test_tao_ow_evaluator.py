@@ -82,6 +82,7 @@ def test_file_loads_in_trackeval_and_scores_the_same(tmp_path):
     assert len(pairs) == len({track for track, _ in pairs}) > len({entry["track_id"] for entry in results})
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     files = write(tmp_path, *random_set(8, videos=5))
     one, two = tmp_path / "one", tmp_path / "two"

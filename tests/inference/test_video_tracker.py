@@ -135,7 +135,7 @@ def same(results, expected):
         assert one.boxes.tolist() == other.boxes.tolist() and one.scores.tolist() == other.scores.tolist()
 
 
-@pytest.mark.parametrize("vocabulary", [None, ["disc", "star", "cross"]])
+@pytest.mark.parametrize("vocabulary", [None, pytest.param(["disc", "star", "cross"], marks=pytest.mark.slow)])
 def test_two_videos_interleaved_give_what_each_gives_alone(frames, vocabulary):
     tracker = VideoTracker(NAME, device="cpu", max_side=384, vocabulary=vocabulary)
     sources = [frames, [np.ascontiguousarray(frame[:, ::-1]) for frame in reversed(frames)]]

@@ -88,6 +88,7 @@ def two_steps(rank, folder, levels):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_a_dense_detector_trains_on_two_processes(tmp_path):
     torch.multiprocessing.spawn(two_steps, args=(str(tmp_path), DENSE), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -95,6 +96,7 @@ def test_a_dense_detector_trains_on_two_processes(tmp_path):
     assert all(gradient is not None and torch.equal(gradient, ranks[1][name]) for name, gradient in ranks[0].items())
 
 
+@pytest.mark.slow
 def test_with_a_level_that_nobody_reads_it_does_not(tmp_path):
     with raises(torch.multiprocessing.ProcessRaisedException, "find_unused_parameters"):
         torch.multiprocessing.spawn(two_steps, args=(str(tmp_path), ALL), nprocs=2)

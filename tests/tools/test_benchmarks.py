@@ -126,7 +126,11 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "tools").glob("**/benchmark*.py")))
+SLOW = {"benchmark", "benchmark_reading"}
+NAMES = sorted(path.stem for path in (ROOT / "tools").glob("**/benchmark*.py"))
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NAMES])
 def test_it_reports_what_it_measured(name, tmp_path, capsys, threads):
     options, check = CASES[name]
     out = tmp_path / "out.json"

@@ -126,6 +126,7 @@ def run_script(script, monkeypatch, output):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="the training script needs torch 2.9")
 def test_training_moves_every_part_and_repeats_bit_for_bit(script, tmp_path, monkeypatch):
     states = []

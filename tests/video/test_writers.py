@@ -378,6 +378,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_video_on_a_full_disk_is_whole_up_to_there(tmp_path):
     # a disk of its own, small enough to fill: a file system in memory, in a namespace of the child's
     outputs = f"{tmp_path}/out.mp4 {tmp_path}/out.avi"

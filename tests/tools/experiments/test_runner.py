@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from experiments.revision import find_revision
 from experiments.table import SCORES, open_runs
 from helpers import FOLDER, ROOT, small_shapes
@@ -100,6 +101,7 @@ def started(runs):
     return process
 
 
+@pytest.mark.slow
 def test_what_a_killed_runner_leaves_is_marked_and_goes_on(runs, capsys):
     runner = started(runs)
     runner.kill()
@@ -124,6 +126,7 @@ def _trains_in(process, output):
         return False
 
 
+@pytest.mark.slow
 def test_an_interrupted_runner_ends_its_runs_and_marks_them(runs):
     runner = started(runs)
     runner.send_signal(signal.SIGTERM)
@@ -173,6 +176,7 @@ def test_a_table_with_other_columns_is_refused(runs):
         runs()
 
 
+@pytest.mark.slow
 def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path)
     runs.script = FOLDER / "run_train_net.py"
