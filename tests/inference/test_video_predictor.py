@@ -18,10 +18,10 @@ class Recorder(torch.nn.Module):
         super().__init__()
         self.images = []
 
-    def forward(self, inputs):
+    def step(self, state, inputs):
         self.images += [sample["image"] for sample in inputs]
         empty = {"pred_boxes": Boxes(torch.empty(0, 4)), "scores": torch.empty(0), "track_ids": torch.empty(0).long()}
-        return [{"instances": Instances((9, 9), **empty)} for _ in inputs]
+        return state, [Instances((9, 9), **empty) for _ in inputs]
 
 
 @pytest.mark.parametrize("order, channels", [("BGR", [10, 20, 30]), ("RGB", [30, 20, 10])])
@@ -32,6 +32,6 @@ def test_channels_are_those_of_the_config(tmp_path, order, channels):
     predictor = VideoPredictor(cfg)
     predictor.model = Recorder()
     # blue 10, green 20, red 30
-    predictor(np.tile(np.array([10, 20, 30], np.uint8), (32, 48, 1)), 1, 0)
+    predictor(None, np.tile(np.array([10, 20, 30], np.uint8), (32, 48, 1)), 0)
     (image,) = predictor.model.images
     assert image.shape == (3, 32, 48) and image.mean(dim=(1, 2)).tolist() == channels
