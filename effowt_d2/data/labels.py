@@ -90,7 +90,7 @@ def training_labels(
         name: in Detectron2's catalogs.
         records: its records.
         groups: known categories given for all training datasets; None: those of the metadata or of the file. Where
-            nothing tells them, all labels are trained on.
+            nothing defines them, all labels are trained on.
 
     Returns:
         New records, and the counts.

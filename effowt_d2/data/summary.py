@@ -26,7 +26,7 @@ def describe(name: str, dataset: Dataset, groups: CategoryGroups | None) -> str:
     Args:
         name: what to call it.
         dataset: as it was read.
-        groups: its groups of categories; None where nothing tells them.
+        groups: its groups of categories; None where nothing defines them.
     """
     labels = dataset.annotations
     parts = [f"{len(dataset.images)} images"]

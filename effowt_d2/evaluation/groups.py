@@ -85,7 +85,7 @@ def choose_groups(
         tao_lists: False for still images, about whose labels TAO's lists say nothing.
 
     Returns:
-        The groups; None where nothing tells them.
+        The groups; None where nothing defines them.
 
     Raises:
         ValueError: a mapping lacks "known", holds other fields, names a category that is not there, or its groups

@@ -83,11 +83,11 @@ def check_evaluation(report, printed):
 
 def test_time_and_memory_of_an_evaluation_and_of_its_workers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("effowt_d2.evaluation.tao_ow.SMALL", 0)
-    figures = importlib.import_module("benchmark_evaluation").time_alone(str(tmp_path), 4, 10, workers=2)
-    assert figures["results"] == 1480
+    figures = importlib.import_module("benchmark_evaluation").time_alone(str(tmp_path), 8, 60, workers=2)
+    assert figures["results"] == 17760
     # they are watched at intervals: one that ends before the next is not seen
     assert 1 <= figures["workers"] <= 2
-    assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] >= 0
+    assert figures["ours s"] > 0 and figures["CPU s"] > 0 and figures["workers' CPU s"] > 0
     # torch alone is more than that
     assert all(0.05 < figures[name] < 4 for name in ("peak GiB", "largest worker GiB"))
     assert table_rows(capsys.readouterr().out).keys() >= {"all", "known", "unknown"}

@@ -1,6 +1,6 @@
 """The script that trains a VLM on folders: a run that is continued, what it leaves, and what it refuses."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -8,16 +8,12 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from helpers import ROOT
 from PIL import Image
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("train_vlm", ROOT / "tools" / "train_vlm.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("train_vlm")
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +114,7 @@ def test_wrong_input_ends_with_a_message(script, data, tmp_path, monkeypatch):
 
 
 def test_accuracy_is_measured_from_the_command_line(script, model, data, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("evaluate_vlm", ROOT / "tools" / "evaluate_vlm.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = importlib.import_module("evaluate_vlm")
     script.export(data / "model.pt", model)
     (data / "more.tsv").write_text("x\tzebra, dog\ta\na\tbeast\ny\tcat\n")
     arguments = ["--weights", data / "model.pt", "--words", data / "words.tsv", "--folder", data / "train", 64]

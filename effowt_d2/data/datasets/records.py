@@ -46,7 +46,7 @@ def load_records(
     Args:
         source, format: see :func:`effowt_d2.formats.read_dataset`.
         image_root: the folder that ``file_name`` is relative to.
-        frame_rate: listed frames per second; None: as the file tells it. There a video's ``fps`` is the rate that
+        frame_rate: listed frames per second; None: that of the file. There a video's ``fps`` is the rate that
             ``frame_index`` counts at.
 
     Returns:
