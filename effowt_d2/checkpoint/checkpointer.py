@@ -53,7 +53,7 @@ class _SafeReader(Checkpointer):
 class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
     """Saves what was trained; loads all of it or nothing.
 
-    A file holds the model's state dict without the tensors of frozen towers, the config, name and weight hash of the
+    A file holds the model's state dict without the tensors that a tower was loaded with and that do not train, the config, name and weight hash of the
     towers, versions, and the checkpointables. It is loaded only into a model with the same towers and exactly these
     tensors. Checkpoints that this class did not write load as Detectron2 loads them, with its report.
 

@@ -34,18 +34,18 @@ FORMAT = 1
 
 
 def frozen_keys(model: nn.Module) -> list[str]:
-    """Keys of the model's state dict that lie in a frozen tower, buffers included."""
-    prefixes = tuple(path + "." if path else "" for path, tower in _towers(model).items() if tower.frozen)
-    return [key for key in model.state_dict() if key.startswith(prefixes)] if prefixes else []
+    """Keys of the model's state dict whose tensors a tower was loaded with and that do not train, buffers included."""
+    left_out = {id(tensor) for tower in _towers(model).values() for tensor in tower.base.left_out()}
+    return [key for key, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in left_out]
 
 
 def _towers(model: nn.Module) -> dict[str, Tower]:
-    # a tower may be reached by several paths, and each of them has its own keys in the state dict
+    # a tower may be reached by several paths
     return {p: m for p, m in model.named_modules(remove_duplicate=False) if isinstance(m, Tower)}
 
 
 def trained_state(model: nn.Module) -> "OrderedDict[str, Tensor]":
-    """The model's state dict, with its version numbers, less the tensors of frozen towers."""
+    """The model's state dict, with its version numbers, less :func:`frozen_keys`."""
     state = model.state_dict()
     for key in frozen_keys(model):
         del state[key]
@@ -69,9 +69,9 @@ def make_header(model: nn.Module, config: str) -> dict[str, Any]:
 
 
 def _describe(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The hash is of what is not in the file, so a trained tower has none."""
+    """The hash tells where what is not in the file comes from, so a tower that is stored as a whole has none."""
     return {
-        path: {"name": tower.name, "weights_hash": tower.weights_hash() if tower.frozen else None}
+        path: {"name": tower.name, "weights_hash": None if tower.base.all_train else tower.weights_hash()}
         for path, tower in _towers(model).items()
     }
 
@@ -117,17 +117,17 @@ def guarded_towers(model: nn.Module, file: str) -> Iterator[None]:
     """
 
     def compare(tower: Tower, state: Mapping, prefix: str, *_) -> None:
-        for key, present in tower.state_dict().items():
-            stored = state.get(prefix + key)
-            # a tower that ran in less than float32 is rounded
+        kept = {id(tensor) for tensor in tower.base.left_out()}
+        for key, present in tower.state_dict(keep_vars=True).items():
+            stored = state.get(prefix + key) if id(present) in kept else None
+            # a tower that runs in less than float32 is rounded
             if stored is not None and not torch.equal(_as_in(tower, stored, present), _as_in(tower, present, present)):
                 raise CheckpointError(
                     f"{file} holds other weights for the frozen tower {tower.name} ({prefix + key} differs): "
                     "the tower's weights are given by MODEL.VLM.WEIGHTS"
                 )
 
-    frozen = {id(tower): tower for tower in _towers(model).values() if tower.frozen}
-    hooks = [tower.register_load_state_dict_pre_hook(compare) for tower in frozen.values()]
+    hooks = [tower.register_load_state_dict_pre_hook(compare) for tower in set(_towers(model).values())]
     try:
         yield
     finally:

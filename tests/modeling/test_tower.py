@@ -7,6 +7,7 @@ from helpers.messages import raises
 from helpers.tiny_eva import SWITCHES, register_tiny_evas
 
 from effowt_d2.modeling.tower import build_tower
+from effowt_d2.modeling.tower.positions import top_left
 
 
 def random_weights(name, path):
@@ -80,7 +81,7 @@ def test_positions_are_resized_once_and_cropped(tower):
     positions = tower._canvas_positions(torch.device("cpu"))
     assert positions.shape == (64, 8, 8)
     assert small[0].shape[-2:] == (2, 2) and large[0].shape[-2:] == (8, 8)
-    assert torch.equal(tower._crop(positions, (2, 2)), positions[:, :2, :2])
+    assert torch.equal(top_left(positions, (2, 2)), positions[:, :2, :2])
 
 
 def test_images_beyond_the_canvas_share_its_border(tower, caplog):
@@ -88,7 +89,7 @@ def test_images_beyond_the_canvas_share_its_border(tower, caplog):
     tower(torch.zeros(1, 3, 160, 32))
     assert sum("exceeds the position canvas of 8" in record.message for record in caplog.records) == 1
     positions = tower._canvas_positions(torch.device("cpu"))
-    assert torch.equal(tower._crop(positions, (10, 2))[:, 9], positions[:, 7, :2])
+    assert torch.equal(top_left(positions, (10, 2))[:, 9], positions[:, 7, :2])
 
 
 def test_the_hash_tells_weights_apart(tiny, tower):

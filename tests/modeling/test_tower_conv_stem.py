@@ -56,7 +56,7 @@ def test_features_do_not_depend_on_padding_or_company(tower):
 
 
 def test_batch_norms_keep_their_statistics_in_training(tower):
-    tower.frozen = False
+    tower.base.set_trained(True)
     tower.train()
     norms = [m for m in tower.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     before = [m.running_mean.clone() for m in norms]

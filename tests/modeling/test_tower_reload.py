@@ -20,8 +20,9 @@ def tower(seed, **options):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_positions_and_hash_are_those_of_the_new_weights(precision):
     images = torch.randn(1, 3, 64, 64)
-    wanted, model = tower(1, precision=precision), tower(0, precision=precision)
+    wanted, model = tower(1, precision=precision), tower(0, precision=precision).finalise()
     weights = {key: value.clone() for key, value in wanted.state_dict().items()}
+    wanted.finalise()
     before, _ = model.weights_hash(), model(images)
     model.load_state_dict(weights)
     assert model.weights_hash() == wanted.weights_hash() != before
@@ -32,7 +33,7 @@ def test_positions_and_hash_are_those_of_the_new_weights(precision):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_state_dict_without_the_tower_changes_nothing(precision):
-    model = torch.nn.ModuleDict({"tower": tower(0, precision=precision), "head": torch.nn.Linear(2, 2)})
+    model = torch.nn.ModuleDict({"tower": tower(0, precision=precision).finalise(), "head": torch.nn.Linear(2, 2)})
     images = torch.randn(1, 3, 64, 64)
     before, taps = model["tower"].weights_hash(), model["tower"](images)
     model.load_state_dict(torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2)}).state_dict(), strict=False)

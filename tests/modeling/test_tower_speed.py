@@ -19,7 +19,7 @@ TOLERANCE = {"bfloat16": 0.02, "float16": 0.003}
 
 def make(name, **settings):
     torch.manual_seed(0)
-    return build_tower(name, "", allow_random=True, canvas=8, **settings)
+    return build_tower(name, "", allow_random=True, canvas=8, **settings).finalise()
 
 
 def padded_batch():
@@ -81,8 +81,6 @@ def test_pruning_reads_the_full_precision(tiny):
     # and it would make a difference
     matrix = full.strategy.side.stages[0].blocks[0].attn.qkv.weight
     assert not torch.equal(matrix, matrix.bfloat16().float())
-    assert rounded.tower.block_weights(0).q.dtype is torch.float32
-    rounded(torch.randn(1, 3, 64, 64))
     assert rounded.tower.block_weights(0).q.dtype is torch.bfloat16
 
 

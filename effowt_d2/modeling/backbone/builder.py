@@ -34,8 +34,10 @@ class EffOWTBackbone(Backbone):
         pixel_mean, pixel_std: of the incoming pixels' normalisation, in the order of their channels, for 0..255.
         input_format: ``BGR`` or ``RGB``, that order.
 
+    The tower is finalised here, or in :meth:`initialise` where the strategy waits for samples, or when weights are loaded.
+
     Raises:
-        ValueError: an unknown level or format, or no channels.
+        ValueError: an unknown level or format, no channels, or a tower of another stride than 16.
 
     Attributes:
         takes_image_sizes: tells our meta-architecture that :meth:`forward` can blind itself to padding.
@@ -58,8 +60,13 @@ class EffOWTBackbone(Backbone):
         super().__init__()
         if input_format not in ("BGR", "RGB"):
             raise bad_argument("input_format", f"must be BGR or RGB, got {input_format!r}")
+        if tower.stride != STRIDE:
+            raise bad_argument("stride", f"must be {STRIDE} under a pyramid, the tower has {tower.stride}")
         self.tower = tower
         self.strategy = strategy
+        if not strategy.needs_samples:
+            tower.finalise()
+        self.register_load_state_dict_post_hook(_finalise_tower)
         check_count("out_channels", out_channels)
         self._out_features = list(check_levels(levels))
         self._out_feature_strides = {name: LEVELS[name] for name in self._out_features}
@@ -103,6 +110,7 @@ class EffOWTBackbone(Backbone):
     def initialise(self, samples: Iterable[dict] | None = None) -> None:
         """Set the weights that training starts from; see :meth:`TransferStrategy.initialise`."""
         self.strategy.initialise(self.tower, samples)
+        self.tower.finalise()
 
     def forward(self, x: Tensor, image_sizes: Sequence[tuple[int, int]] | None = None) -> dict[str, Tensor]:
         """
@@ -128,6 +136,11 @@ class EffOWTBackbone(Backbone):
         # boxes are pooled in the number format of the maps, and bfloat16 places them to 4 pixels in 1024
         levels = {name: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for name, x in levels.items()}
         return with_coarser(levels, self._out_features)
+
+
+def _finalise_tower(backbone: EffOWTBackbone, *_) -> None:
+    """Weights were loaded, so nothing is cut out of the tower any more."""
+    backbone.tower.finalise()
 
 
 def _tower_from_config(cfg: CfgNode, *, frozen: bool) -> Tower:

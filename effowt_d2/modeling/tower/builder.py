@@ -17,7 +17,7 @@ from effowt_d2.utils.checks import check_count
 from . import eva_weights
 from .families import FAMILIES
 from .precision import check_backend, check_precision
-from .tower import Tower
+from .tower import STRIDE, Tower
 from .weight_files import load_clip_tower, read_weights
 
 OPENCLIP = "openclip://"
@@ -34,10 +34,13 @@ def build_tower(
     global_blocks: Sequence[int] = (),
     precision: str = "float32",
     compile_backend: str = "",
+    stride: int = STRIDE,
     drop_relative_positions: bool = False,
     unsafe_pickle: bool = False,
 ) -> Tower:
     """Build the vision tower of a CLIP model, and log what became of the tensors of its weights file.
+
+    It is yet to be finalised, if it has a precision of its own or is to be compiled.
 
     Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` says.
 
@@ -47,14 +50,14 @@ def build_tower(
             of one of EVA's detectors, which are told apart by their keys.
         allow_random: empty weights mean random ones instead of an error.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
-        frozen, window, global_blocks, precision, compile_backend: see :class:`Tower`.
+        frozen, window, global_blocks, precision, compile_backend, stride: see :class:`Tower`.
         drop_relative_positions: take a detector's weights without its relative positions instead of refusing them.
         unsafe_pickle: read files that hold more than tensors and plain values; they can run any code.
 
     Raises:
         ValueError: the name or tag is unknown, the weights are damaged, missing or not of this model, the tower is of
-            a family that is not supported, a window or block number is out of range, or precision or backend do not
-            fit.
+            a family that is not supported, a window or block number is out of range, or stride, precision or
+            backend do not fit.
         FileNotFoundError: the weights file is not there.
         OSError, RuntimeError: the weights could not be fetched.
     """
@@ -64,7 +67,7 @@ def build_tower(
     check_precision(precision, frozen)
     check_backend(compile_backend)
     settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
-    settings.update(precision=precision, compile_backend=compile_backend)
+    settings.update(precision=precision, compile_backend=compile_backend, stride=stride)
     if source is None:
         return _wrap(_create(name), name, **settings)
     pixels, file = {}, source

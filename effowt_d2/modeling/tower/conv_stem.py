@@ -14,8 +14,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from effowt_d2.modeling.layers.masks import apply_mask
 
-from .block_weights import BlockVectors, BlockWeights
 from .families import FAMILIES
+from .sites import (
+    NO_ADAPTERS,
+    Site,
+    fused_sites,
+    in_heads,
+    is_known_mlp,
+    mlp_sites,
+    out_of_heads,
+    run_fused,
+    run_mlp,
+    run_site,
+    site_of,
+)
 from .tower import STRIDE, Tower
 
 
@@ -42,7 +54,7 @@ class ConvStemViT(Tower):
             and isinstance(vit.patch_embed.backbone, ConvStem)
             and vit.patch_embed.feat_ratio() == STRIDE
             and vit.num_prefix_tokens == 0
-            and all(type(block) is Block for block in vit.blocks)
+            and all(type(block) is Block and is_known_mlp(block.mlp) for block in vit.blocks)
         )
 
     def train(self, mode: bool = True) -> "ConvStemViT":
@@ -68,19 +80,25 @@ class ConvStemViT(Tower):
         vit = self.trunk.trunk
         return [vit.patch_embed, vit.norm_pre, nn.ParameterList([vit.pos_embed])]
 
-    def block_weights(self, number: int) -> BlockWeights:
-        block = self.blocks[number]
-        q, k, v = block.attn.qkv.weight.chunk(3)
-        proj, fc1, fc2 = block.attn.proj.weight, block.mlp.fc1.weight, block.mlp.fc2.weight
-        return BlockWeights(q=q, k=k, v=v, proj=proj, fc1=fc1, fc2=fc2)
+    def sites(self, block: nn.Module) -> dict[str, Site]:
+        qkv = fused_sites(block.attn.qkv.weight, block.attn.qkv.bias)
+        return {**qkv, "proj": site_of(block.attn.proj), **mlp_sites(block.mlp)}
 
-    def block_vectors(self, number: int) -> BlockVectors:
-        block = self.blocks[number]
-        q, k, v = block.attn.qkv.bias.chunk(3)
-        proj, fc1, fc2 = block.attn.proj.bias, block.mlp.fc1.bias, block.mlp.fc2.bias
-        return BlockVectors(q=q, k=k, v=v, proj=proj, fc1=fc1, fc2=fc2, norm1=block.norm1, norm2=block.norm2)
+    def norms(self, block: nn.Module) -> tuple[nn.LayerNorm, nn.LayerNorm]:
+        return block.norm1, block.norm2
 
-    def _embed(self, images: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(self, block, x, *, adapters=NO_ADAPTERS, keys=None, turns=None):
+        attn = block.attn
+        # timm's own takes a mask in its newer versions only
+        qkv = run_fused(block.norm1(x), attn.qkv.weight, attn.qkv.bias, adapters)
+        q, k, v = (in_heads(part, attn.num_heads) for part in qkv)
+        mixed = out_of_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=keys))
+        return block.ls1(run_site(attn.proj, mixed, "proj", adapters)), q, k
+
+    def feed(self, block, x, *, adapters=NO_ADAPTERS):
+        return block.ls2(run_mlp(block.mlp, block.norm2(x), adapters))
+
+    def _patches(self, images: Tensor, mask: Tensor | None) -> Tensor:
         x = images
         for convolution in self.trunk.trunk.patch_embed.backbone:
             # a 3x3 convolution of the next layer would read what this one made of the padding
@@ -97,20 +115,6 @@ class ConvStemViT(Tower):
 
     def _normalize(self, x: Tensor) -> Tensor:
         return self.trunk.trunk.norm_pre(x)
-
-    def _block(
-        self, block: nn.Module, x: Tensor, keys: Tensor | None, *, grid: tuple[int, int], windowed: bool
-    ) -> Tensor:
-        x = x + block.ls1(self._attention(block.attn, block.norm1(x), keys))
-        return x + block.ls2(block.mlp(block.norm2(x)))
-
-    @staticmethod
-    def _attention(attention: nn.Module, x: Tensor, keys: Tensor | None) -> Tensor:
-        # timm's own takes a mask in its newer versions only
-        b, length, channels = x.shape
-        q, k, v = attention.qkv(x).reshape(b, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
-        return attention.proj(x.transpose(1, 2).reshape(b, length, channels))
 
 
 def _enlarged(mask: Tensor, times: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from effowt_d2.utils.arguments import bad_argument
 
-__all__ = ["PRECISIONS", "check_backend", "check_precision", "compile_blocks"]
+__all__ = ["PRECISIONS", "check_backend", "check_precision", "compiled"]
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,18 +41,29 @@ def check_backend(backend: str) -> str:
     return backend
 
 
-def compile_blocks(block: Callable, backend: str, device: torch.device) -> Callable:
-    """A compiled function that runs one block.
+def compiled(function: Callable, backend: str) -> Callable:
+    """A function that is compiled when it is first called, for the device of its first tensor.
 
-    The function is compiled and not the modules, so that names, hash and checkpoints stay as they are. All blocks
-    share the compiled code.
+    Functions of a block are compiled and not the modules, so that names, hash and checkpoints stay as they are. All
+    blocks share the compiled code.
 
-    Raises:
-        RuntimeError: the backend does not work on this machine, for example without a C++ compiler.
+    The call raises RuntimeError where the backend does not work on this machine, for example without a C++ compiler.
     """
+    made: list[Callable] = []
+
+    def call(*arguments, **keywords):
+        if not made:
+            device = next(a.device for a in arguments if isinstance(a, torch.Tensor))
+            made.append(_compile(function, backend, device))
+        return made[0](*arguments, **keywords)
+
+    return call
+
+
+def _compile(function: Callable, backend: str, device: torch.device) -> Callable:
     try:
         torch.compile(_probe, backend=backend)(torch.ones(2, device=device))
-        return torch.compile(block, backend=backend)
+        return torch.compile(function, backend=backend)
     except Exception as error:  # whatever the backend raises
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__

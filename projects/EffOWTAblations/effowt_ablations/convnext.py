@@ -1,7 +1,6 @@
 """A tower with locality: the ConvNeXt models of open_clip, for the question whether convolutions help beside one."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from open_clip.timm_model import TimmModel
 from timm.models.convnext import ConvNeXt
@@ -10,6 +9,10 @@ from torch import Tensor, nn
 from effowt_d2.modeling.layers.masks import apply_mask
 from effowt_d2.modeling.tower.block_weights import BlockVectors, BlockWeights
 from effowt_d2.modeling.tower.families import FAMILIES
+from effowt_d2.modeling.tower.hooks import BlockHook
+from effowt_d2.modeling.tower.passes import Pass
+from effowt_d2.modeling.tower.sites import Site
+from effowt_d2.modeling.tower.tokens import Tokens
 from effowt_d2.modeling.tower.tower import STRIDE, Tower
 from effowt_d2.utils.arguments import bad_argument
 
@@ -17,6 +20,25 @@ __all__ = ["ConvNeXtTower"]
 
 STAGE = 2
 """The stage at stride 16, which holds most of the blocks; the one behind it is not run."""
+
+
+class MapPass(Pass):
+    """Runs blocks on the map that the tokens make.
+
+    Raises:
+        ValueError: a hook wants to see the halves of a block.
+    """
+
+    def __init__(self, tower: Tower, tokens: Tokens, hooks: Sequence[BlockHook]):
+        if hooks:
+            raise bad_argument("hooks", f"must be none: {tower.name} has no attention, got {hooks}")
+        super().__init__(tower, tokens, hooks)
+
+    def run(self, number: int) -> None:
+        valid = None if self.tokens.valid is None else self.tokens.valid.unflatten(1, self.tokens.grid)
+        x = apply_mask(self.tokens.dense(), valid)
+        x = apply_mask(self.tower.calls.block(self.tower, self.tower.blocks[number], x), valid)
+        self.tokens = _as_tokens(x, self.tokens.valid)
 
 
 @FAMILIES.register("ConvNeXtTower")
@@ -30,6 +52,7 @@ class ConvNeXtTower(Tower):
     """
 
     HEAD_SIZE = 64
+    pass_type = MapPass
 
     def __init__(self, trunk: TimmModel, *, window: int = 0, **common):
         if window:
@@ -66,25 +89,27 @@ class ConvNeXtTower(Tower):
     def block_vectors(self, number: int) -> BlockVectors:
         raise bad_argument("init", "must be scratch: attention blocks can't be cut out of a ConvNeXt")
 
-    def _block(
-        self, block: nn.Module, x: Tensor, keys: Tensor | None, *, grid: tuple[int, int], windowed: bool
-    ) -> Tensor:
+    def sites(self, block: nn.Module) -> dict[str, Site]:
+        return {}
+
+    def embed(self, images: Tensor, mask: Tensor | None = None) -> Tokens:
+        net = self.trunk.trunk
+        with self._computing(self.trains, images.device):
+            x = net.stem(images.to(self.precision) if self.rounds else images)
+            for depth, stage in enumerate(net.stages[:STAGE]):
+                times = 2 ** (STAGE - depth)
+                valid = None if mask is None else mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
+                x = stage.downsample(x)
+                for block in stage.blocks:
+                    # a 7x7 convolution would read the padding
+                    x = block(apply_mask(x, valid))
+            x = net.stages[STAGE].downsample(x)
+        return _as_tokens(x, None if mask is None else mask.flatten(1))
+
+    def _block(self, block: nn.Module, x: Tensor) -> Tensor:
         return block(x)
 
-    def _run(self, images: Tensor, mask: Tensor | None, wanted: set) -> dict:
-        net = self.trunk.trunk
-        x = net.stem(self._rounded(images))
-        for depth, stage in enumerate(net.stages[:STAGE]):
-            times = 2 ** (STAGE - depth)
-            valid = None if mask is None else mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
-            x = stage.downsample(x)
-            for block in stage.blocks:
-                # a 7x7 convolution would read the padding
-                x = block(apply_mask(x, valid))
-        x, found = net.stages[STAGE].downsample(x), {}
-        for number in range(max(wanted) + 1):
-            run = partial(self._run_block, self, self.blocks[number], grid=x.shape[-2:], windowed=False)
-            x = apply_mask(run(apply_mask(x, mask), None), mask)
-            if number in wanted:
-                found[number] = x
-        return found
+
+def _as_tokens(x: Tensor, valid: Tensor | None) -> Tokens:
+    """Of a map (B, d, h, w)."""
+    return Tokens(x.flatten(2).transpose(1, 2), 0, tuple(x.shape[-2:]), valid=valid)

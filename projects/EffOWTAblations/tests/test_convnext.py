@@ -70,7 +70,7 @@ def padded_batch():
 
 def make(**settings):
     torch.manual_seed(0)
-    return build_tower("convnext_tiny", "", allow_random=True, **settings)
+    return build_tower("convnext_tiny", "", allow_random=True, **settings).finalise()
 
 
 # of the largest value in a tap: bfloat16 has 8 bits of mantissa and float16 has 11, and errors add up over the blocks
