@@ -1,0 +1,74 @@
+"""A dense map of a shortened sequence: every cell of the map has a value at every depth.
+
+Shapes: B images, L patch tokens now, h * w cells, C channels.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .step import Step
+
+__all__ = ["CellMap"]
+
+
+@dataclass(frozen=True)
+class CellMap:
+    """What became of each cell of the map.
+
+    Attributes:
+        slots: (B, h * w) token that stands for the cell, -1 for none.
+        whole: (B, h * w) bool, the cell has a token of its own.
+        held: (B, h * w, C) the last value of a cell that has none, or None before the first step.
+        basis: (B, h * w, C) value to which the token that stands for such a cell is compared.
+    """
+
+    slots: Tensor
+    whole: Tensor
+    held: Tensor | None = None
+    basis: Tensor | None = None
+
+    @classmethod
+    def of_map(cls, batch: int, cells: int, valid: Tensor | None, device: torch.device) -> "CellMap":
+        """Before the first step. ``valid`` (B, h * w) bool, or None; padding has no token of its own."""
+        slots = torch.arange(cells, device=device).expand(batch, -1)
+        return cls(slots, torch.ones_like(slots, dtype=torch.bool) if valid is None else valid)
+
+    def dense(self, x: Tensor, gate: Tensor | float | None = None) -> Tensor:
+        """The map of a sequence.
+
+        A cell with a token of its own has that token. Another one has its last value, plus ``gate`` times what the
+        token that stands for it has changed by since.
+
+        Args:
+            x: (B, L, C) tokens at any depth behind the last step.
+            gate: (C,) or a number; None leaves the change out.
+
+        Returns:
+            (B, h * w, C).
+        """
+        if self.held is None:
+            return x
+        own = self._standing(x)
+        held = self.held if gate is None else self.held + gate * self._change(own)
+        return torch.where(self.whole[..., None], own, held)
+
+    def after(self, step: Step, before: Tensor, shortened: Tensor) -> "CellMap":
+        """The cells behind a step, which made ``shortened`` of the tokens ``before``."""
+        moved = torch.where(self.slots < 0, -1, step.moved.gather(1, self.slots.clamp(min=0)))
+        stays = self.whole & step.stays.gather(1, self.slots.clamp(min=0))
+        new = replace(self, slots=moved, whole=stays)
+        old = self._standing(before)
+        # the token that stands for a cell may be another one now: its change goes on from where the last one's was
+        basis = new._standing(shortened) - torch.where(self.whole[..., None], torch.zeros_like(old), self._change(old))
+        return replace(new, held=self.dense(before), basis=basis)
+
+    def _standing(self, x: Tensor) -> Tensor:
+        return torch.take_along_dim(x, self.slots.clamp(min=0)[..., None], 1)
+
+    def _change(self, standing: Tensor) -> Tensor:
+        """Of the standing token since the cell lost its own; none without a standing token."""
+        if self.basis is None:
+            return torch.zeros_like(standing)
+        return torch.where((self.slots < 0)[..., None], torch.zeros_like(standing), standing - self.basis)
