@@ -5,12 +5,13 @@ Shapes: see :mod:`.step`; W small windows of m cells that lie on the map as a wh
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .rebuild import CellMap
-from .select import quota, ranks
+from .select import members_here, quota, ranks
 from .step import Step, keep_in_groups, make_step
 from .windows import whole_windows, windows_of_map
 
@@ -18,7 +19,7 @@ __all__ = ["SmallWindows", "merge", "window_similarity"]
 
 
 class SmallWindows(NamedTuple):
-    """The small windows of a map, in the quota windows that they lie in; tables on the CPU.
+    """The small windows of a map, in the quota windows that they lie in.
 
     Attributes:
         cells: (W, m).
@@ -26,9 +27,9 @@ class SmallWindows(NamedTuple):
         group_cells: (G,) cells of each group.
     """
 
-    cells: Tensor
-    of_groups: Tensor
-    group_cells: Tensor
+    cells: np.ndarray
+    of_groups: np.ndarray
+    group_cells: np.ndarray
 
     @classmethod
     def of_map(cls, grid: tuple[int, int], side: int, window: int, outer: int = 0) -> "SmallWindows":
@@ -48,7 +49,7 @@ def window_similarity(x: Tensor) -> Tensor:
 def merge(
     x: Tensor,
     valid: Tensor | None,
-    members: Tensor,
+    members: np.ndarray,
     rate: float,
     *,
     windows: SmallWindows,
@@ -63,7 +64,7 @@ def merge(
     Args:
         x: (B, L, C).
         valid: (B, L) bool, or None if all are.
-        members: (G, M) tokens of each group on the CPU, -1 beyond its size.
+        members: (G, M) tokens of each group, -1 beyond its size.
         rate: in (0, 1].
         windows: of the map.
         cells: which tokens stand for its cells.
@@ -75,66 +76,54 @@ def merge(
     if not len(windows.cells):
         return None
     device, size = x.device, windows.cells.shape[1]
-    index, table = members.clamp(min=0).to(device), windows.of_groups.to(device)
-    here = (members >= 0).to(device).expand(len(x), -1, -1)
-    here = here if valid is None else here & valid[:, index]
+    table, of_groups = (torch.as_tensor(array, device=device) for array in (members, windows.of_groups))
+    here, counts = members_here(members, valid, batch=len(x), device=device)
     similarity = _of_candidates(x, windows, cells, threshold)
     if valid is None and threshold <= -1:
-        counts, possible = _known_counts(members, windows)
+        possible = _left(counts, windows)
     else:
-        counts, possible = here.sum(-1), (similarity > -torch.inf).sum(-1)
-    merges = torch.minimum((counts - quota(counts, rate)) // (size - 1), possible)
-    (kept_sizes, sizes), all_valid = _sizes(counts - merges * size, merges)
-    if not any(sizes):
+        possible = (similarity > -torch.inf).sum(-1).cpu().numpy()
+    merges = np.minimum((counts - quota(counts, rate)) // (size - 1), possible)
+    if not merges.any():
         return None
-    chosen = ranks(similarity) < merges.to(device)[..., None]
-    pools = keep_in_groups(chosen, table, sizes)
-    joins = _joins(torch.where(chosen, pools.place, -1), windows, cells, x.shape[1])[:, index]
-    stays = here & (joins < 0)
+    chosen = ranks(similarity) < torch.as_tensor(merges, device=device)[..., None]
+    pools = keep_in_groups(chosen, of_groups, merges.max(0).tolist())
+    joins = _joins(torch.where(chosen, pools.place, -1), windows, cells, x.shape[1])[:, table.clamp(min=0)]
+    stays, kept = here & (joins < 0), counts - merges * size
+    own = torch.as_tensor(windows.cells, device=device)[pools.index]
     return make_step(
-        members.to(device),
+        table,
         stays,
-        keep_in_groups(stays, index, kept_sizes),
-        pooled=cells.slots.gather(1, windows.cells.to(device)[pools.index].flatten(1)).unflatten(1, (-1, size)),
+        keep_in_groups(stays, table, kept.max(0).tolist()),
+        pooled=cells.slots.gather(1, own.flatten(1)).unflatten(1, (-1, size)),
         weights=(pools.valid / size)[..., None].expand(-1, -1, size),
         pooled_valid=pools.valid,
-        pooled_sizes=sizes,
+        pooled_sizes=merges.max(0).tolist(),
         joins=torch.where(here, joins, -1),
         length=x.shape[1],
-        all_valid=all_valid,
+        all_valid=bool((kept == kept[0]).all() and (merges == merges[0]).all()),
     )
 
 
 def _of_candidates(x: Tensor, windows: SmallWindows, cells: CellMap, threshold: float) -> Tensor:
     """(B, G, Wm) similarity of the windows that may be merged, -inf for the others."""
-    there = windows.cells.to(x.device)
+    there, table = (torch.as_tensor(array, device=x.device) for array in (windows.cells, windows.of_groups))
     slots = cells.slots[:, there.flatten()]
     similarity = window_similarity(torch.take_along_dim(x, slots[..., None], 1).unflatten(1, there.shape))
     candidates = cells.whole[:, there].all(-1)
     if threshold > -1:
         candidates = candidates & (similarity >= threshold)
-    table = windows.of_groups.to(x.device)
     return similarity.masked_fill(~candidates, -torch.inf)[:, table.clamp(min=0)].masked_fill(table < 0, -torch.inf)
 
 
-def _known_counts(members: Tensor, windows: SmallWindows) -> tuple[Tensor, Tensor]:
-    """(1, G) tokens, and windows that may be merged: known without a look at the device where nothing is padding."""
-    counts = (members >= 0).sum(1)
-    # each merge so far took m - 1 tokens away
-    merged = (windows.group_cells - counts) // (windows.cells.shape[1] - 1)
-    return counts[None], ((windows.of_groups >= 0).sum(1) - merged)[None]
-
-
-def _sizes(kept: Tensor, merges: Tensor) -> tuple[list[list[int]], bool]:
-    """The most of any image per group, of both, and whether all images have as many. (B, G) each."""
-    both = torch.stack([kept, merges])
-    most, fewest = torch.stack([both.amax(1), both.amin(1)]).tolist()
-    return most, most == fewest
+def _left(counts: np.ndarray, windows: SmallWindows) -> np.ndarray:
+    """(1, G) windows that are not merged yet, from the number of tokens: a merge takes m - 1 of them away."""
+    return (windows.of_groups >= 0).sum(1)[None] - (windows.group_cells[None] - counts) // (windows.cells.shape[1] - 1)
 
 
 def _joins(places: Tensor, windows: SmallWindows, cells: CellMap, length: int) -> Tensor:
     """From windows to their tokens. (B, G, Wm) places of merged windows, -1 for none -> (B, L), alike."""
-    there, table = windows.cells.to(places.device), windows.of_groups.to(places.device)
+    there, table = (torch.as_tensor(array, device=places.device) for array in (windows.cells, windows.of_groups))
     # what is no window, or is no longer a token, goes behind the last
     to = torch.where(table < 0, len(there), table).flatten().expand(len(places), -1)
     by_window = places.new_full((len(places), len(there) + 1), -1).scatter(1, to, places.flatten(1))[:, :-1]

@@ -51,6 +51,8 @@ class CellMap:
         if self.held is None:
             return x
         own = self._standing(x)
+        if isinstance(gate, Tensor):
+            gate = gate.to(x.dtype)
         held = self.held if gate is None else self.held + gate * self._change(own)
         return torch.where(self.whole[..., None], own, held)
 

@@ -3,6 +3,7 @@
 Shapes: see :mod:`.step`.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from .fuse import fusion_weights
 from .step import Step, keep_in_groups, make_step
 
-__all__ = ["quota", "ranks", "row_scores", "select"]
+__all__ = ["members_here", "quota", "ranks", "row_scores", "select"]
 
 
 def row_scores(q: Tensor, k: Tensor, valid: Tensor | None, prefix: int = 0) -> Tensor:
@@ -31,21 +32,21 @@ def row_scores(q: Tensor, k: Tensor, valid: Tensor | None, prefix: int = 0) -> T
     return logits.softmax(-1).mean(1)[:, prefix:]
 
 
-def quota(counts: Tensor, rate: float) -> Tensor:
+def quota(counts: np.ndarray, rate: float) -> np.ndarray:
     """ceil(rate * counts), where a product that only rounding lifts above an integer counts as that integer."""
-    return (counts.double() * rate - 1e-9).ceil().long()
+    return np.ceil(counts * rate - 1e-9).astype(int)
 
 
-def select(scores: Tensor, valid: Tensor | None, members: Tensor, rate: float, *, fuse: bool = True) -> Step | None:
+def select(scores: Tensor, valid: Tensor | None, members: np.ndarray, rate: float, *, fuse: bool = True) -> Step | None:
     """Keep the best tokens of every group, and make one token of the others.
 
     Each group keeps ``ceil(rate * n)`` of its n valid tokens. Of equal scores the first token counts as the better one.
     What is kept of an image depends on its own valid tokens only.
 
     Args:
-        scores: (B, L) of the tokens, positive, as :func:`row_scores` gives them.
+        scores: (B, L) of the tokens, not negative, see :func:`effowt_d2.modeling.tower.hooks.attention_row`.
         valid: (B, L) bool, or None if all are.
-        members: (G, M) tokens of each group on the CPU, in order of position, -1 beyond a group's size.
+        members: (G, M) tokens of each group, in order of position, -1 beyond a group's size.
         rate: in (0, 1].
         fuse: the others become one token, their mean weighted by score. Otherwise they are gone.
 
@@ -53,32 +54,45 @@ def select(scores: Tensor, valid: Tensor | None, members: Tensor, rate: float, *
         The step, or None if all tokens stay.
     """
     device = scores.device
-    inside = (members >= 0).to(device)
-    index = members.clamp(min=0).to(device)
-    here = inside.expand(len(scores), -1, -1) if valid is None else inside & valid[:, index]
-    # known without a look at the device where nothing is padding
-    counts = (members >= 0).sum(1)[None] if valid is None else here.sum(-1)
+    table = torch.as_tensor(members, device=device)
+    index = table.clamp(min=0)
+    here, counts = members_here(members, valid, batch=len(scores), device=device)
     keep = quota(counts, rate)
-    sizes, fewest = torch.stack([keep.amax(0), keep.amin(0)]).tolist()
-    short, all_short = torch.stack([(keep < counts).any(0), (keep < counts).all(0)]).tolist()
-    if not any(short):
+    short = keep < counts
+    if not short.any():
         return None
-    counts, keep = counts.to(device), keep.to(device)
-    stays = here & (ranks(scores[:, index].masked_fill(~here, -torch.inf)) < keep[..., None])
+    fewer = fuse & short.any(0)
+    fused = fewer.nonzero()[0].tolist()
+    limit = torch.as_tensor(keep, device=device)[..., None]
+    stays = here & (ranks(scores[:, index].masked_fill(~here, -torch.inf)) < limit)
     drops = here & ~stays
-    fused = [g for g, drops_any in enumerate(short) if fuse and drops_any]
     return make_step(
-        members.to(device),
+        table,
         stays,
-        keep_in_groups(stays, index, sizes),
+        keep_in_groups(stays, table, keep.max(0).tolist()),
         pooled=index[fused].expand(len(scores), -1, -1),
         weights=fusion_weights(scores[:, index], drops)[:, fused],
-        pooled_valid=(keep < counts)[:, fused].expand(len(scores), -1),
-        pooled_sizes=[int(fuse and drops_any) for drops_any in short],
+        pooled_valid=torch.as_tensor(short[:, fused], device=device).expand(len(scores), -1),
+        pooled_sizes=fewer.astype(int).tolist(),
         joins=torch.where(drops, 0 if fuse else -1, -1),
         length=scores.shape[1],
-        all_valid=sizes == fewest and (not fuse or short == all_short),
+        all_valid=bool((keep == keep[0]).all() and (short == short[0]).all()),
     )
+
+
+def members_here(
+    members: np.ndarray, valid: Tensor | None, *, batch: int, device: torch.device
+) -> tuple[Tensor, np.ndarray]:
+    """Which members are valid tokens (B, G, M), and how many in each group (B or 1, G).
+
+    The device is asked for the numbers only where there is padding.
+    """
+    inside = members >= 0
+    here = torch.as_tensor(inside, device=device).expand(batch, -1, -1)
+    if valid is None:
+        return here, inside.sum(1)[None]
+    here = here & valid[:, torch.as_tensor(members.clip(min=0), device=device)]
+    return here, here.sum(-1).cpu().numpy()
 
 
 def ranks(scores: Tensor) -> Tensor:

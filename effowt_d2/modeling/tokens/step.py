@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Kept", "Step", "as_groups", "keep_in_groups", "make_step"]
+__all__ = ["Kept", "Step", "keep_in_groups", "make_step"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class Step:
             rows = torch.cat([rows, means], dim=1)
         return torch.cat([x[:, :prefix], rows[:, self.order]], dim=1)
 
+    def place(self, cells: Tensor, pooled: Tensor, nowhere: int = -1) -> Tensor:
+        """Positions of the new tokens (B, N) from those of the old (B, L) and of the pooled ones (B, P).
+
+        Unused places get ``nowhere``.
+        """
+        placed = torch.cat([cells.gather(1, self.kept), pooled], dim=1)[:, self.order]
+        return placed if self.valid is None else placed.masked_fill(~self.valid, nowhere)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -65,14 +73,6 @@ class Kept:
     valid: Tensor
     place: Tensor
     sizes: tuple[int, ...]
-
-
-def as_groups(sizes: Sequence[int]) -> Tensor:
-    """Groups that lie next to each other: (G, M) numbers of their members, -1 beyond a group's size; on the CPU."""
-    # on the CPU whatever the default device is: tables are made once and read by Python
-    member = torch.arange(max(1, *sizes), device="cpu")[None]
-    size = torch.tensor(sizes, device="cpu")[:, None]
-    return torch.where(member < size, member + size.cumsum(0) - size, -1)
 
 
 def keep_in_groups(chosen: Tensor, members: Tensor, sizes: Sequence[int]) -> Kept:
@@ -120,8 +120,8 @@ def make_step(
         all_valid: no place is unused.
     """
     device = stays.device
-    order, starts, sizes = _places(kept.sizes, pooled_sizes)
-    order = order.to(device)
+    places, starts, sizes = _places(kept.sizes, pooled_sizes)
+    order = torch.tensor(places, dtype=torch.long, device=device)
     start = torch.tensor(starts, device=device)[:, None]
     behind = torch.tensor(kept.sizes, device=device)[:, None]
     target = torch.where(joins < 0, -1, start + behind + joins)
@@ -142,7 +142,7 @@ def make_step(
     )
 
 
-def _places(kept: Sequence[int], pooled: Sequence[int]) -> tuple[Tensor, list[int], tuple[int, ...]]:
+def _places(kept: Sequence[int], pooled: Sequence[int]) -> tuple[list[int], list[int], tuple[int, ...]]:
     """Order of the new tokens among all kept and all pooled ones, where each group starts, and its size."""
     order: list[int] = []
     starts = []
@@ -151,4 +151,4 @@ def _places(kept: Sequence[int], pooled: Sequence[int]) -> tuple[Tensor, list[in
         starts.append(len(order))
         order += [*range(before, before + some), *range(behind, behind + others)]
         before, behind = before + some, behind + others
-    return torch.tensor(order, dtype=torch.long, device="cpu"), starts, tuple(a + b for a, b in zip(kept, pooled))
+    return order, starts, tuple(a + b for a, b in zip(kept, pooled))

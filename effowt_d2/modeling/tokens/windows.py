@@ -1,20 +1,19 @@
 """Quota windows of a map: groups of cells that each keep their own number of tokens.
 
-Tables are on the CPU whatever the default device is: they are made once, and Python reads their sizes.
+Tables are NumPy arrays, see :mod:`effowt_d2.modeling.layers.groups`.
 """
 
 from functools import lru_cache
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from .step import as_groups
+from effowt_d2.modeling.layers.groups import as_groups
 
-__all__ = ["whole_windows", "windows_of_map"]
+__all__ = ["whole_windows", "windows_of_map", "windows_within"]
 
 
 @lru_cache(maxsize=64)
-def windows_of_map(grid: tuple[int, int], window: int, outer: int = 0) -> Tensor:
+def windows_of_map(grid: tuple[int, int], window: int, outer: int = 0) -> np.ndarray:
     """The cells of each window, from the top left; windows at the right and bottom may be cut off.
 
     Args:
@@ -29,7 +28,7 @@ def windows_of_map(grid: tuple[int, int], window: int, outer: int = 0) -> Tensor
 
 
 @lru_cache(maxsize=64)
-def whole_windows(grid: tuple[int, int], side: int, window: int, outer: int = 0) -> tuple[Tensor, Tensor]:
+def whole_windows(grid: tuple[int, int], side: int, window: int, outer: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Small windows that lie on the map as a whole, and the quota windows that they lie in.
 
     Args:
@@ -46,18 +45,24 @@ def whole_windows(grid: tuple[int, int], side: int, window: int, outer: int = 0)
     return small, _members(group[small[:, 0]], groups=int(group.max()) + 1)
 
 
-def _window_numbers(grid: tuple[int, int], window: int, outer: int) -> Tensor:
+@lru_cache(maxsize=64)
+def windows_within(grid: tuple[int, int], window: int, outer: int) -> tuple[int, ...]:
+    """How many windows of :func:`windows_of_map` lie in each of the larger windows, in their order."""
+    first = windows_of_map(grid, window, outer)[:, 0]
+    return tuple(np.bincount(_window_numbers(grid, outer, 0)[first]).tolist())
+
+
+def _window_numbers(grid: tuple[int, int], window: int, outer: int) -> np.ndarray:
     """(h * w,) number of the window that each cell lies in."""
-    rows = torch.arange(grid[0], device="cpu")[:, None]
-    columns = torch.arange(grid[1], device="cpu")[None, :]
-    number = torch.zeros(grid, dtype=torch.long, device="cpu")
+    rows, columns = np.indices(grid)
+    number = np.zeros(grid, dtype=int)
     for side in (outer, window):
         if side:
             number = (number * grid[0] + rows // side) * grid[1] + columns // side
-    return number.flatten().unique(return_inverse=True)[1]
+    return np.unique(number.ravel(), return_inverse=True)[1].ravel()
 
 
-def _members(number: Tensor, groups: int = 0) -> Tensor:
+def _members(number: np.ndarray, groups: int = 0) -> np.ndarray:
     """(G, M) what carries each number, -1 beyond."""
-    table = as_groups(number.bincount(minlength=groups).tolist())
-    return torch.where(table < 0, -1, number.argsort(stable=True)[table]) if len(number) else table
+    table = as_groups(np.bincount(number, minlength=groups).tolist())
+    return np.where(table < 0, -1, number.argsort(kind="stable")[table]) if len(number) else table
