@@ -17,6 +17,7 @@ def add_effowt_config(cfg: CN) -> None:
     # modules to import before the config is used, such as ("lorat",); their add_config(cfg), if any, adds their keys
     cfg.IMPORTS = ()
     _add_tower(cfg)
+    _add_tokens(cfg)
     _add_side(cfg)
     _add_heads(cfg)
     _add_tracker(cfg)
@@ -60,6 +61,29 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
     # levels that the backbone gives, at strides 4 to 128; what only others need is not built
     cfg.MODEL.TRANSFER.LEVELS = ["p2", "p3", "p4", "p5", "p6", "p7"]
+
+
+def _add_tokens(cfg: CN) -> None:
+    cfg.MODEL.TOKENS = CN()
+    tokens = cfg.MODEL.TOKENS
+    # which tokens the tower runs on: none (all) | sparse (the most attended ones) | merge (one of each uniform window)
+    tokens.REDUCTION = "none"
+    # blocks that take tokens out, between attention and MLP, ascending; []: three that cut the depth in four. In a tower
+    # with windows, blocks that see the whole map
+    tokens.BLOCKS = []
+    # fraction of the tokens that each of these blocks keeps [r], in (0, 1]; one for all or one for each
+    tokens.KEEP_RATES = [0.7]
+    # side, in tokens, of the windows that each keep that fraction; 0: the tower's windows, or the whole map without them
+    tokens.WINDOW = 0
+    # sparse: whose attention counts: class | mean (query of all tokens) | learned (either, plus a trained offset) | auto
+    # (class where there is a class token, else mean)
+    tokens.SCORE = "auto"
+    # sparse: the tokens taken out become one, which goes on in their place; False: they are gone
+    tokens.FUSE = True
+    # merge: side, in tokens, of the windows that become one token
+    tokens.MERGE_WINDOW = 2
+    # merge: mean cosine similarity of a window's tokens [tau] below which it stays as it is; -1: none
+    tokens.MERGE_THRESHOLD = -1.0
 
 
 def _add_side(cfg: CN) -> None:

@@ -1,12 +1,16 @@
 #!/usr/bin/env python
-"""What training and inference cost with each transfer strategy, on the same tower, image, batch and heads.
+"""What training and inference cost with each transfer strategy and token reduction, on the same tower, image, batch and heads.
 
     python tools/benchmark.py --config-file configs/EffOWT/effowt_vit_l14.yaml --size 1024 1024 --json OUT
 
 Training is in the config's precision (SOLVER.AMP), inference in TEST.PRECISION and without association. Training memory is
 the sum of weights, gradients, AdamW's state, and what autograd saved (by hooks on saved tensors).
 Beside it stand the process's peak resident memory, each strategy in a process of its own, and on a GPU the allocator's
-peak. Weights are random, images noise. The table is Markdown; ratios are to ``full``.
+peak. Weights are random, images noise. The table is Markdown; ratios are to ``full`` without token reduction. With
+
+    python tools/benchmark.py --config-file CONFIG --strategies full side --reductions none sparse --keep-rates 0.7 0.5
+
+``side`` and ``full`` are measured on all tokens, and on 0.7 and 0.5 of them at each stage.
 """
 
 import argparse
@@ -33,9 +37,12 @@ import effowt_d2
 from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
 from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast, training_precision
+from effowt_d2.modeling.tokens import NONE
+from effowt_d2.modeling.tokens import REDUCTIONS as REDUCTIONS_BY_NAME
 from effowt_d2.utils.imports import import_modules
 
 STRATEGIES = ("full", "zero_shot", "side")
+REDUCTIONS = (NONE, *REDUCTIONS_BY_NAME.names())
 GIB = 2**30
 
 
@@ -44,6 +51,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="ratios need full among them")
+    add("--reductions", nargs="+", choices=REDUCTIONS, default=[NONE], help="of tokens (MODEL.TOKENS.REDUCTION)")
+    add("--keep-rates", type=float, nargs="+", default=[0.7], metavar="R", help="of every stage, for each reduction")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"))
     add("--batch", type=int, default=1, help="images")
     add("--views", type=int, choices=(1, 2), default=2, help="2: each image with its reference view, as in training")
@@ -67,6 +76,19 @@ def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
         cfg.MODEL.VLM.PRECISION = "float32"
     torch.manual_seed(0)
     return build_model(cfg)
+
+
+def variants(cfg: CfgNode, args: argparse.Namespace) -> dict[str, tuple[CfgNode, str]]:
+    """What is measured, by name: a config and a strategy."""
+    found = {}
+    for strategy in args.strategies:
+        for reduction in args.reductions:
+            for rate in args.keep_rates[:1] if reduction == NONE else args.keep_rates:
+                changed = cfg.clone()
+                changed.MODEL.TOKENS.REDUCTION = reduction
+                changed.MODEL.TOKENS.KEEP_RATES = [rate]
+                found[strategy if reduction == NONE else f"{strategy}, {reduction} {rate:g}"] = (changed, strategy)
+    return found
 
 
 def measure(cfg: CfgNode, strategy: str, args: argparse.Namespace) -> dict:
@@ -192,12 +214,12 @@ def main(argv: list[str] | None = None) -> int:
     figures = {}
     try:
         cfg = make_config(args.config_file, args.opts)
-        for strategy in args.strategies:
+        for name, (changed, strategy) in variants(cfg, args).items():
             # unlike multiprocessing's own pool, this one tells when its process was killed, as for want of memory
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, context, initializer=import_modules, initargs=(cfg.IMPORTS,)) as pool:
-                figures[strategy] = pool.submit(measure, cfg, strategy, args).result()
-            print(f"{strategy}: step {figures[strategy]['step seconds']:.2f} s", file=sys.stderr, flush=True)
+                figures[name] = pool.submit(measure, changed, strategy, args).result()
+            print(f"{name}: step {figures[name]['step seconds']:.2f} s", file=sys.stderr, flush=True)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"benchmark.py: error: {error}")
     facts = about(args, cfg)

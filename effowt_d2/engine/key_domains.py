@@ -14,6 +14,7 @@ from effowt_d2.modeling.side.layout import STRIDES, TAP_SHARINGS
 from effowt_d2.modeling.side.mixers import AXES, MIXERS
 from effowt_d2.modeling.side.sparse_interaction import INTERACTIONS
 from effowt_d2.modeling.side.topology import TOPOLOGIES
+from effowt_d2.modeling.tokens.kinds import NONE, REDUCTIONS, SCORE_SOURCES
 from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.modeling.transfer.side import TAP_INITS
 from effowt_d2.modeling.transfer.strategy import STRATEGIES
@@ -47,6 +48,14 @@ _MODEL = {
     "TRANSFER.STRATEGY": Choice(STRATEGIES.names),
     "TRANSFER.OUT_CHANNELS": _SIZE,
     "TRANSFER.LEVELS": ListOf(Choice(tuple(LEVELS)), 1),
+    "TOKENS.REDUCTION": Choice(lambda: (NONE, *REDUCTIONS.names())),
+    "TOKENS.BLOCKS": ListOf(_COUNT),
+    "TOKENS.KEEP_RATES": ListOf(Real(0, 1, open_low=True), 1),
+    "TOKENS.WINDOW": _COUNT,
+    "TOKENS.SCORE": Choice(SCORE_SOURCES),
+    "TOKENS.FUSE": Flag(),
+    "TOKENS.MERGE_WINDOW": Integer(2),
+    "TOKENS.MERGE_THRESHOLD": Real(-1, 1),
     "SIDE.REDUCTION": _SIZE,
     "SIDE.TOPOLOGY": Choice(TOPOLOGIES.names),
     "SIDE.BLOCKS": ListOf(_SIZE, _SCALES, _SCALES),

@@ -26,6 +26,13 @@ MODEL = {
     "VLM.GLOBAL_BLOCKS": [99],
     "VLM.PRECISION": "int8",
     "VLM.COMPILE": "gcc",
+    "TOKENS.REDUCTION": "half",
+    "TOKENS.BLOCKS": [99],
+    "TOKENS.KEEP_RATES": [0.0],
+    "TOKENS.WINDOW": -1,
+    "TOKENS.SCORE": "loudest",
+    "TOKENS.MERGE_WINDOW": 1,
+    "TOKENS.MERGE_THRESHOLD": NAN,
     "TRANSFER.STRATEGY": "half",
     "TRANSFER.OUT_CHANNELS": 0,
     "TRANSFER.LEVELS": ["p1"],
@@ -106,7 +113,24 @@ def test_no_key_is_forgotten():
 def test_models(cfg, key):
     # with windows, so that global blocks are read
     cfg.MODEL.VLM.WINDOW = 4
+    if key.startswith("TOKENS."):
+        cfg.MODEL.TOKENS.REDUCTION = "merge" if "MERGE" in key else "sparse"
     with refused(cfg, "MODEL", key, MODEL[key]):
+        build_model(cfg)
+
+
+@pytest.mark.parametrize("rate", [-0.5, 1.5, NAN, "much", True])
+def test_keep_rates(cfg, rate):
+    cfg.MODEL.TOKENS.REDUCTION = "sparse"
+    cfg.MODEL.TOKENS.KEEP_RATES = [0.7, rate]
+    with raises(ValueError, "MODEL.TOKENS.KEEP_RATES", rate):
+        build_model(cfg)
+
+
+def test_tokens_taken_out_behind_the_last_tap(cfg):
+    cfg.MODEL.TOKENS.REDUCTION = "sparse"
+    cfg.MODEL.TOKENS.BLOCKS, cfg.MODEL.SIDE.TAPS = [1, 5], [0, 1, 2, 3]
+    with raises(ValueError, "MODEL.TOKENS.BLOCKS", 5, 3):
         build_model(cfg)
 
 

@@ -37,8 +37,8 @@ def recorder(node, path=""):
 
 RUNS = (
     ("DATA.SCALING", "lsj", "DATA.LSJ_SIZE", 96),
-    ("SOLVER.AMP.ENABLED", True),
-    ("MODEL.SIDE.INIT", "l1"),
+    ("SOLVER.AMP.ENABLED", True, "MODEL.TOKENS.REDUCTION", "sparse"),
+    ("MODEL.SIDE.INIT", "l1", "MODEL.TOKENS.REDUCTION", "merge"),
     ("MODEL.TRANSFER.STRATEGY", "full"),
 )
 

@@ -8,8 +8,9 @@ from helpers.golden import below, golden, golden_manifest
 from effowt_d2.modeling.layers.groups import as_groups
 from effowt_d2.modeling.tokens.merge import SmallWindows, merge, window_similarity
 from effowt_d2.modeling.tokens.rebuild import CellMap
-from effowt_d2.modeling.tokens.select import row_scores, select
+from effowt_d2.modeling.tokens.select import select
 from effowt_d2.modeling.tokens.windows import windows_of_map
+from effowt_d2.modeling.tower.hooks import attention_row
 
 SPARSE_BLOCKS = (3, 6, 9)
 WIDTH, HEADS = 32, 4
@@ -22,7 +23,7 @@ def class_scores(weights, number, x):
     x = F.layer_norm(x, (WIDTH,), block["norm1.weight"], block["norm1.bias"], 1e-6)
     qkv = F.linear(x, block["attn.qkv.weight"], block["attn.qkv.bias"])
     q, k, _ = qkv.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-    return row_scores(q[:, :, :1], k, None, prefix=1)
+    return attention_row(q[:, :, :1], k).mean(1)[:, 1:]
 
 
 @pytest.mark.parametrize("number", SPARSE_BLOCKS)

@@ -9,7 +9,7 @@ import torch
 from effowt_d2.modeling.layers.groups import as_groups
 from effowt_d2.modeling.tokens.merge import SmallWindows, merge, window_similarity
 from effowt_d2.modeling.tokens.rebuild import CellMap
-from effowt_d2.modeling.tokens.select import quota, row_scores, select
+from effowt_d2.modeling.tokens.select import quota, select
 from effowt_d2.modeling.tokens.windows import windows_of_map
 
 CPU = torch.device("cpu")
@@ -191,14 +191,6 @@ def test_permuted_tokens_give_the_same_class_row_and_set():
     plain, permuted = (select(s, None, as_groups([30]), 0.4) for s in (scores, scores[:, order]))
     assert set(order[permuted.kept[0]].tolist()) == set(plain.kept[0].tolist())
     torch.testing.assert_close(permuted.apply(x[:, order])[:, -1], plain.apply(x)[:, -1])
-
-
-def test_row_scores_are_the_attention_of_the_row():
-    q, k = torch.randn(2, 3, 7, 4), torch.randn(2, 3, 7, 4)
-    valid = torch.rand(2, 6) > 0.3
-    mask = torch.cat([torch.ones(2, 1, dtype=torch.bool), valid], 1)
-    full = (q @ k.mT / 2).masked_fill(~mask[:, None, None], -math.inf).softmax(-1).mean(1)
-    torch.testing.assert_close(row_scores(q[:, :, :1], k, valid, prefix=1), full[:, 0, 1:])
 
 
 def merged(x, valid, grid, side, rate, *, window=0, threshold=-1.0, cells=None, members=None):

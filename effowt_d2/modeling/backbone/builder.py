@@ -10,6 +10,7 @@ from torch import Tensor
 
 from effowt_d2.modeling.layers.levels import LEVELS, check_levels, with_coarser
 from effowt_d2.modeling.layers.masks import valid_mask
+from effowt_d2.modeling.tokens import TokenReduction, reduction_from_config
 from effowt_d2.modeling.tower.builder import build_tower
 from effowt_d2.modeling.tower.tower import STRIDE, Tower
 from effowt_d2.modeling.transfer.ownership import TrainedPart
@@ -29,6 +30,7 @@ class EffOWTBackbone(Backbone):
     Args:
         tower: the tower.
         strategy: the strategy.
+        reduction: of the tower's tokens; from here on it is one of the tower's companions. None for all tokens.
         out_channels: of each level.
         levels: that come out, of p2 to p7.
         pixel_mean, pixel_std: of the incoming pixels' normalisation, in the order of their channels, for 0..255.
@@ -51,6 +53,7 @@ class EffOWTBackbone(Backbone):
         *,
         tower: Tower,
         strategy: TransferStrategy,
+        reduction: TokenReduction | None = None,
         out_channels: int = 256,
         levels: Sequence[str] = tuple(LEVELS),
         pixel_mean: Sequence[float] = (103.530, 116.280, 123.675),
@@ -64,6 +67,9 @@ class EffOWTBackbone(Backbone):
             raise bad_argument("stride", f"must be {STRIDE} under a pyramid, the tower has {tower.stride}")
         self.tower = tower
         self.strategy = strategy
+        if reduction is not None:
+            reduction.check_taps(strategy.taps)
+            tower.companions.append(reduction)
         if not strategy.needs_samples:
             tower.finalise()
         self.register_load_state_dict_post_hook(_finalise_tower)
@@ -87,6 +93,7 @@ class EffOWTBackbone(Backbone):
         return {
             "tower": tower,
             "strategy": build_strategy(cfg, tower),
+            "reduction": reduction_from_config(cfg, tower),
             "out_channels": out_channels,
             "levels": levels,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -100,7 +107,9 @@ class EffOWTBackbone(Backbone):
 
     def trained_parts(self) -> list[TrainedPart]:
         """All parts of the backbone that train, by module object."""
-        return self.strategy.trained_parts(self.tower)
+        reductions = [part for part in self.tower.companions if isinstance(part, TokenReduction)]
+        tokens = [TrainedPart("tokens", (part,)) for part in reductions if any(True for _ in part.parameters())]
+        return self.strategy.trained_parts(self.tower) + tokens
 
     @property
     def needs_samples(self) -> bool:
@@ -170,5 +179,5 @@ def build_effowt_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EffOWTBackbon
     """
     if input_shape.channels != 3:
         raise ValueError(f"the tower takes 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}")
-    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT"):
+    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT", blocks="MODEL.TOKENS.BLOCKS"):
         return EffOWTBackbone(cfg)

@@ -24,7 +24,7 @@ def lazy_effowt_backbone() -> DictConfig:
     """
     cfg = get_cfg()
     add_effowt_config(cfg)
-    read = {name: _plain(cfg.MODEL[name]) for name in ("VLM", "TRANSFER", "SIDE")}
+    read = {name: _plain(cfg.MODEL[name]) for name in ("VLM", "TOKENS", "TRANSFER", "SIDE")}
     # dots lead upwards: MODEL, cfg, backbone, model
     read.update(PIXEL_MEAN="${....pixel_mean}", PIXEL_STD="${....pixel_std}", UNSAFE_PICKLE=cfg.MODEL.UNSAFE_PICKLE)
     return LazyCall(build_effowt_backbone)(

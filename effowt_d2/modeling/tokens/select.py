@@ -5,31 +5,12 @@ Shapes: see :mod:`.step`.
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .fuse import fusion_weights
 from .step import Step, keep_in_groups, make_step
 
-__all__ = ["members_here", "quota", "ranks", "row_scores", "select"]
-
-
-def row_scores(q: Tensor, k: Tensor, valid: Tensor | None, prefix: int = 0) -> Tensor:
-    """How much one query attends to each patch token, in the mean of the heads.
-
-    Args:
-        q: (B, heads, 1, head size), scaled by 1 / sqrt(head size) here.
-        k: (B, heads, prefix + L, head size).
-        valid: (B, L) bool, tokens to attend to; None for all.
-        prefix: number of class tokens, which are attended to and left out of the result.
-
-    Returns:
-        (B, L) float32; with the class tokens' they sum to 1. Tokens that are not valid get 0.
-    """
-    logits = (q.float() @ k.float().transpose(-1, -2))[:, :, 0] * q.shape[-1] ** -0.5
-    if valid is not None:
-        logits = logits.masked_fill(~F.pad(valid, (prefix, 0), value=True)[:, None], -torch.inf)
-    return logits.softmax(-1).mean(1)[:, prefix:]
+__all__ = ["members_here", "quota", "ranks", "select"]
 
 
 def quota(counts: np.ndarray, rate: float) -> np.ndarray:

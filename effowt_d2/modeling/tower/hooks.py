@@ -26,6 +26,10 @@ class BlockHook:
     every pass is attached to it (``Tower.companions``) and makes one in ``start()``.
     """
 
+    def stands_in(self, number: int) -> bool:
+        """Whether it looks at a block; a block that no hook looks at runs as a whole."""
+        return True
+
     def after_attention(self, number: int, tokens: Tokens, q: Tensor | None, k: Tensor | None) -> Reduction | None:
         """Between the halves of a block.
 
@@ -46,10 +50,6 @@ class BlockHook:
     def beside_feed(self, number: int, tokens: Tokens) -> Tensor | None:
         """What is added to the output of a block, from the tokens that enter its MLP: (B, L, d) or None."""
         return None
-
-    def tapped(self, number: int, tokens: Tokens, tap: Tensor) -> Tensor:
-        """The map (B, d, h, w) that comes out for a block; ``tap`` is ``tokens.dense()``."""
-        return tap
 
 
 def attention_row(query: Tensor, k: Tensor, keys: Tensor | None = None) -> Tensor:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from effowt_d2.utils.arguments import bad_argument
 
 from .hooks import BlockHook
-from .tokens import Tokens
-from .windows import in_windows, key_mask
+from .tokens import NO_CELL, Tokens
+from .windows import Parts, in_windows, key_mask
 
 if TYPE_CHECKING:
     from .tower import Tower
@@ -45,22 +46,16 @@ class Pass:
         """What depends on which tokens there are, not on their values."""
         self.keys = key_mask(self.tokens.valid, self.tokens.prefix)
         self._turns: dict[bool, Tensor | None] = {}
+        self._parts: tuple[Parts, Tensor | None] | None = None
 
     def run(self, number: int) -> None:
         """Run the block of that number."""
-        if self.hooks:
+        if any(hook.stands_in(number) for hook in self.hooks):
             self._run_halves(number)
         else:
             whole = partial(self.tower.calls.block, self.tower, self.tower.blocks[number])
             x = self._apply(number, partial(whole, adapters=self.tower.adapters_of(number)))
             self.tokens = replace(self.tokens, x=x)
-
-    def tap(self, number: int) -> Tensor:
-        """The map (B, d, h, w) that the block just run gives."""
-        tap = self.tokens.dense()
-        for hook in self.hooks:
-            tap = hook.tapped(number, self.tokens, tap)
-        return tap
 
     def _in_windows(self, number: int) -> bool:
         return self.tower.is_windowed(number) and max(self.tokens.grid) > self.tower.window
@@ -71,9 +66,7 @@ class Pass:
         if not self._in_windows(number):
             return step(tokens.x, keys=self.keys, turns=self._turned(self.tower.is_windowed(number)))
         if tokens.cells is not None:
-            raise bad_argument(
-                "window", f"must be 0: block {number} runs in windows, but tokens were taken out before it"
-            )
+            return self._apply_in_parts(number, step)
         turns = self.tower.turns((window, window), windowed=True)
         return in_windows(
             lambda x, keys: step(x, keys=keys, turns=turns),
@@ -83,6 +76,20 @@ class Pass:
             window=window,
             prefix=tokens.prefix,
         )
+
+    def _apply_in_parts(self, number: int, step: Callable[..., Tensor]) -> Tensor:
+        """As :meth:`_apply`, in windows from which tokens were taken out."""
+        tokens, window = self.tokens, self.tower.window
+        if tokens.cells is None or tokens.parts is None:
+            raise bad_argument(
+                "window", f"must be 0: block {number} runs in windows, and tokens were taken out of unknown ones"
+            )
+        if self._parts is None:
+            layout = Parts(tokens.parts, tokens.valid, tokens.x.device)
+            inside = layout.split(_inside(tokens.cells, tokens.grid[1], window))
+            self._parts = layout, self.tower.turns((window, window), windowed=True, cells=inside)
+        layout, turns = self._parts
+        return layout.run(lambda x, keys: step(x, keys=keys, turns=turns), tokens.x, tokens.prefix)
 
     def _turned(self, windowed: bool) -> Tensor | None:
         if windowed not in self._turns:
@@ -117,3 +124,9 @@ class Pass:
             self._note_tokens()
             for other in self.hooks:
                 other.reduced(rows)
+
+
+def _inside(cells: Tensor, columns: int, window: int) -> Tensor:
+    """Cells of a map of so many columns, as cells of the window that each lies in."""
+    there = cells // columns % window * window + cells % columns % window
+    return torch.where(cells == NO_CELL, NO_CELL, there)

@@ -3,10 +3,9 @@
 Shapes: B images, d channels, a grid of h x w cells, P prefix tokens, N tokens behind them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["NO_CELL", "Tokens"]
@@ -27,7 +26,10 @@ class Tokens:
         cells: (B, N) int64, the cell row * w + column of each token behind the prefix, or ``NO_CELL``; None where
             there is one token for each cell, in order.
         valid: (B, N) bool, true for tokens to attend to; None where all are.
-        held: (B, h * w, d), features of the cells that have no token; None stands for zeros.
+        rebuild: makes (B, h * w, d) of the tokens behind the prefix (B, N, d), in the order of the cells; None where
+            ``cells`` is.
+        parts: numbers of tokens in each of the tower's windows, which follow each other; None where ``cells`` is, or
+            where the tower has no windows.
     """
 
     x: Tensor
@@ -35,7 +37,8 @@ class Tokens:
     grid: tuple[int, int]
     cells: Tensor | None = None
     valid: Tensor | None = None
-    held: Tensor | None = None
+    rebuild: Callable[[Tensor], Tensor] | None = None
+    parts: tuple[int, ...] | None = None
 
     @property
     def patches(self) -> Tensor:
@@ -43,16 +46,6 @@ class Tokens:
         return self.x[:, self.prefix :]
 
     def dense(self) -> Tensor:
-        """A map (B, d, h, w): each cell has its token, or what is held for it."""
-        patches = self.patches
-        if self.cells is not None:
-            patches = self._scattered(patches, self.cells)
+        """A map (B, d, h, w); ``rebuild`` fills the cells that have no token."""
+        patches = self.patches if self.rebuild is None else self.rebuild(self.patches)
         return patches.transpose(1, 2).reshape(len(patches), -1, *self.grid)
-
-    def _scattered(self, patches: Tensor, cells: Tensor) -> Tensor:
-        b, _, channels = patches.shape
-        count = self.grid[0] * self.grid[1]
-        held = patches.new_zeros(b, count, channels) if self.held is None else self.held.to(patches.dtype)
-        # tokens of no cell go to a spare one behind the last
-        places = torch.where(cells == NO_CELL, count, cells)[..., None].expand_as(patches)
-        return F.pad(held, (0, 0, 0, 1)).scatter(1, places, patches)[:, :count]

@@ -101,7 +101,7 @@ class Tower(LoadedTower):
             for number in range(max(taps) + 1 if taps else self.depth):
                 running.run(number)
                 if number in taps:
-                    found[number] = _as(running.tap(number), out)
+                    found[number] = _as(running.tokens.dense(), out)
         return replace(running.tokens, x=_as(running.tokens.x, out)), [found[tap] for tap in taps]
 
     def check_taps(self, taps: Sequence[int]) -> None:

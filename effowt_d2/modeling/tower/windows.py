@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effowt_d2.modeling.layers.attention import partition, unpartition
+from effowt_d2.modeling.layers.groups import as_groups
 from effowt_d2.utils.arguments import bad_argument
 
-__all__ = ["in_windows", "key_mask", "window_blocks"]
+__all__ = ["Parts", "in_windows", "key_mask", "window_blocks"]
 
 EVERY = 4
 """One block in so many is global, counted back from the last, unless the config says which."""
@@ -91,6 +92,38 @@ def in_windows(
     out = run(torch.cat([copies, tokens], dim=1), key_mask(valid, prefix))
     patches = unpartition(out[:, prefix:], window, torch.Size(size)).flatten(1, 2)
     return torch.cat([_mean_copy(out[:, :prefix].unflatten(0, (b, -1)), valid), patches], dim=1)
+
+
+class Parts:
+    """The windows of a sequence from which tokens were taken out: they hold different numbers of tokens.
+
+    Args:
+        sizes: tokens of each window, which follow each other.
+        valid: (B, N) bool, true for tokens to attend to, or None.
+        device: of the tokens.
+    """
+
+    def __init__(self, sizes: Sequence[int], valid: Tensor | None, device: torch.device):
+        table = as_groups(sizes)
+        there = table >= 0
+        self._index = torch.as_tensor(table.clip(min=0), device=device)
+        self._back = torch.as_tensor(there.ravel().nonzero()[0], device=device)
+        self._valid = None if valid is None and there.all() else torch.as_tensor(there, device=device)[None]
+        if valid is not None:
+            self._valid = self._valid & valid[:, self._index]
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, ...) -> (B * windows, M, ...), as many as the largest window has."""
+        return x[:, self._index].flatten(0, 1)
+
+    def run(self, run: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, prefix: int) -> Tensor:
+        """As :func:`in_windows`. x (B, prefix + N, d)."""
+        b, windows = len(x), len(self._index)
+        valid = None if self._valid is None else self._valid.expand(b, -1, -1).flatten(0, 1)
+        copies = x[:, :prefix].repeat_interleave(windows, dim=0)
+        out = run(torch.cat([copies, self.split(x[:, prefix:])], dim=1), key_mask(valid, prefix))
+        patches = out[:, prefix:].unflatten(0, (b, windows)).flatten(1, 2)[:, self._back]
+        return torch.cat([_mean_copy(out[:, :prefix].unflatten(0, (b, windows)), valid), patches], dim=1)
 
 
 def _mean_copy(copies: Tensor, valid: Tensor | None) -> Tensor:
