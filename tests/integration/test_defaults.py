@@ -13,6 +13,7 @@ from effowt_d2.modeling.side import SideLayout, SideNetwork, SparseInteraction
 from effowt_d2.modeling.side.fusion import WeightedFusion
 from effowt_d2.modeling.side.gate import Gate
 from effowt_d2.modeling.side.mixers import Mixer
+from effowt_d2.modeling.tokens import MergeReduction, SparseReduction, TokenReduction
 from effowt_d2.modeling.tower import build_tower
 from effowt_d2.modeling.transfer.side import Side
 from effowt_d2.modeling.transfer.strategy import Full, ZeroShot
@@ -47,6 +48,9 @@ PARTS = [
             "drop_relative_positions": "DROP_RELATIVE_POSITIONS",
         },
     ),
+    (TokenReduction, "MODEL.TOKENS", {name: name.upper() for name in ("blocks", "keep_rates", "window")}),
+    (SparseReduction, "MODEL.TOKENS", {"score": "SCORE", "fuse": "FUSE"}),
+    (MergeReduction, "MODEL.TOKENS", {name: name.upper() for name in ("merge_window", "merge_threshold")}),
     (TrackNamer, "NAMING", {name: name.upper() for name in NAMING}),
     (TwoViewMapper, "DATA", {"min_box_side": "MIN_BOX_SIDE"}),
     (TwoViewMapper, "INPUT", {"image_format": "FORMAT"}),

@@ -221,6 +221,13 @@ def test_a_rounded_tower_runs(build, images, kind):
     assert all(tap.dtype is torch.float32 and tap.isfinite().all() for tap in taps)
 
 
+def test_two_reductions_of_one_tower_are_refused(build, images):
+    tower, _ = reduced(build("tiny-vit"))
+    reduced(tower, blocks=[1])
+    with raises(RuntimeError, 1):
+        tower(images)
+
+
 def test_default_blocks_cut_the_depth_in_four(build, tiny):
     with torch.device("meta"):
         for settings, blocks in (({}, [3, 6, 9]), ({"window": 16}, [3, 7])):

@@ -4,9 +4,11 @@ Shapes: B images, d channels, a map of h x w cells, L tokens behind the prefix.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,13 +68,15 @@ class TokenReduction(nn.Module):
         """A hook for one pass."""
         return ReductionPass(self)
 
-    def step(self, number: int, tokens: Tokens, members: Tensor, cells: CellMap, q: Tensor, k: Tensor) -> Step | None:
+    def step(
+        self, number: int, tokens: Tokens, members: np.ndarray, cells: CellMap, q: Tensor, k: Tensor
+    ) -> Step | None:
         """Which tokens stay.
 
         Args:
             number: of the block.
             tokens: behind its attention.
-            members: (G, M) tokens of each group, -1 beyond its size; on the CPU.
+            members: (G, M) tokens of each group, -1 beyond its size.
             cells: which tokens stand for the cells of the map.
             q, k: (B, heads, prefix + L, c) of the attention.
 
@@ -92,6 +96,7 @@ class ReductionPass(BlockHook):
     def __init__(self, reduction: TokenReduction):
         self.reduction = reduction
         self.cells: CellMap | None = None
+        self.sizes: tuple[int, ...] = ()
 
     def stands_in(self, number: int) -> bool:
         return number in self.reduction.blocks
@@ -99,18 +104,23 @@ class ReductionPass(BlockHook):
     def after_attention(self, number: int, tokens: Tokens, q: Tensor | None, k: Tensor | None) -> Reduction | None:
         if not self.stands_in(number):
             return None
-        if q is None or k is None:
-            raise RuntimeError(f"tokens are taken out twice in block {number}, which leaves nothing to select by")
+        if q is None or k is None or (tokens.cells is not None) != (self.cells is not None):
+            raise RuntimeError(f"block {number}: another hook took tokens out too, a tower has one token reduction")
+        with _without_autocast(tokens.x.device):
+            return self._reduced(number, tokens, q, k)
+
+    def _reduced(self, number: int, tokens: Tokens, q: Tensor, k: Tensor) -> Reduction | None:
         reduction, grid = self.reduction, tokens.grid
         if self.cells is None:
-            self.cells = CellMap.of_map(len(tokens.x), grid[0] * grid[1], tokens.valid, tokens.x.device)
-            self.members = windows_of_map(grid, reduction.window, reduction.outer)
-        step = reduction.step(number, tokens, self.members, self.cells, q, k)
+            cells = CellMap.of_map(len(tokens.x), grid[0] * grid[1], tokens.valid, tokens.x.device)
+            members = windows_of_map(grid, reduction.window, reduction.outer)
+        else:
+            cells, members = self.cells, as_groups(self.sizes)
+        step = reduction.step(number, tokens, members, cells, q, k)
         if step is None:
             return None
         patches = step.apply(tokens.patches)
-        self.cells = self.cells.after(step, tokens.patches, patches)
-        self.members = as_groups(step.sizes)
+        self.cells, self.sizes = cells.after(step, tokens.patches, patches), step.sizes
         return self._shortened(tokens, step, patches, self.cells), lambda x: step.apply(x, prefix=tokens.prefix)
 
     def _shortened(self, tokens: Tokens, step: Step, patches: Tensor, now: CellMap) -> Tokens:
@@ -127,6 +137,11 @@ class ReductionPass(BlockHook):
             parts=within and _sums(step.sizes, within),
             rebuild=partial(now.dense, gate=reduction.gate),
         )
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager:
+    """Scores in half precision would often be equal, and a fused token is a part of the residual stream."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def _sums(sizes: Sequence[int], counts: Sequence[int]) -> tuple[int, ...]:
