@@ -17,6 +17,7 @@ def add_effowt_config(cfg: CN) -> None:
     # modules to import before the config is used, such as ("lorat",); their add_config(cfg), if any, adds their keys
     cfg.IMPORTS = ()
     _add_tower(cfg)
+    _add_peft(cfg)
     _add_tokens(cfg)
     _add_side(cfg)
     _add_heads(cfg)
@@ -55,8 +56,10 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.PARTIAL = False
 
     cfg.MODEL.TRANSFER = CN()
-    # which parameters train and where the pyramid comes from: zero_shot | full | side
+    # preset of PEFT.METHOD and NECK: zero_shot (none, pyramid) | full (full, pyramid) | side (none, side)
     cfg.MODEL.TRANSFER.STRATEGY = "side"
+    # where the pyramid comes from: pyramid (on the last block) | side (a side network); "": what STRATEGY says
+    cfg.MODEL.TRANSFER.NECK = ""
     # channels of every pyramid level
     cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
     # levels that the backbone gives, at strides 4 to 128; what only others need is not built
@@ -84,6 +87,31 @@ def _add_tokens(cfg: CN) -> None:
     tokens.MERGE_WINDOW = 2
     # merge: mean cosine similarity of a window's tokens [tau] below which it stays as it is; -1: none
     tokens.MERGE_THRESHOLD = -1.0
+
+
+def _add_peft(cfg: CN) -> None:
+    cfg.MODEL.PEFT = CN()
+    peft = cfg.MODEL.PEFT
+    # what trains inside the tower: none | full | lora | tmoe; "": what MODEL.TRANSFER.STRATEGY says
+    peft.METHOD = ""
+    # lora, tmoe: rank [r], and scale [alpha], which is divided by "rank" or "sqrt_rank"
+    peft.RANK = 64
+    peft.ALPHA = 64.0
+    peft.SCALE_RULE = "rank"
+    # probability that an input of an update is zeroed in training
+    peft.DROPOUT = 0.0
+    # initial updates: normal (not zero), or kaiming | gaussian with a zero second matrix
+    peft.INIT = "normal"
+    # layers of each block that get one: q, k, v and proj of the attention; fc1, fc2 and, where it is gated, gate of the MLP
+    peft.SITES = ["q", "k", "v", "proj", "fc1", "fc2", "gate"]
+
+    peft.TMOE = CN()
+    # experts of each layer [N]
+    peft.TMOE.NUM_EXPERTS = 4
+    # True: every expert has a first matrix of its own
+    peft.TMOE.ROUTE_COMPRESSION = False
+    # True: one more second matrix, for every token alike
+    peft.TMOE.UNGATED_EXPERT = False
 
 
 def _add_side(cfg: CN) -> None:
@@ -263,9 +291,11 @@ def _add_solver(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "adamw"
     # batches of IMS_PER_BATCH images whose mean gradient makes a step
     cfg.SOLVER.ACCUMULATE = 1
-    # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains
+    # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains, of what
+    # MODEL.PEFT attaches to it
     cfg.SOLVER.SIDE_LR_FACTOR = 1.0
     cfg.SOLVER.TOWER_LR_FACTOR = 1.0
+    cfg.SOLVER.PEFT_LR_FACTOR = 1.0
     # a trained tower layer's rate is multiplied by this once per layer behind it
     cfg.SOLVER.TOWER_LAYER_DECAY = 1.0
     # number format under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)

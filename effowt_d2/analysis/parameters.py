@@ -27,7 +27,7 @@ class PartCount:
 
 
 def model_parts(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The modules of each part: tower, side network in detail, what else the backbone trains, and the heads.
+    """The modules of each part: what is attached to a tower, tower, side network in detail, what else the backbone trains, and the heads.
 
     Args:
         model: a meta-architecture; one of Detectron2's with another backbone has a ``backbone`` part instead.
@@ -35,7 +35,12 @@ def model_parts(model: nn.Module) -> dict[str, list[nn.Module]]:
     Returns:
         Parts in the order of the data's way; together they need not hold all of the model.
     """
-    parts = {"tower": [m for m in model.modules() if isinstance(m, Tower)]}
+    towers = [m for m in model.modules() if isinstance(m, Tower)]
+    # before the tower that they are in, so that they count for themselves
+    parts: dict[str, list[nn.Module]] = {}
+    for name, attached in (item for tower in towers for item in tower.attached_parts().items()):
+        parts.setdefault(name, []).extend(attached)
+    parts["tower"] = [*towers]
     for side in (m for m in model.modules() if isinstance(m, SideNetwork)):
         for name, modules in side.parts().items():
             parts.setdefault(f"{SIDE}{name}", []).extend(modules)

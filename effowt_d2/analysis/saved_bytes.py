@@ -83,6 +83,12 @@ def _called(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         # first, so that its parts are within it
         yield "backbone", model.backbone
     for name, modules in model_parts(model).items():
-        for module in modules:
-            listed = isinstance(module, (nn.ModuleList, nn.ModuleDict))
-            yield from ((name, child) for child in (module.children() if listed else [module]))
+        yield from ((name, called) for module in modules for called in _members(module))
+
+
+def _members(module: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+        for child in module.children():
+            yield from _members(child)
+    else:
+        yield module

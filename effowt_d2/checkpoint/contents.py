@@ -69,9 +69,11 @@ def make_header(model: nn.Module, config: str) -> dict[str, Any]:
 
 
 def _describe(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The hash tells where what is not in the file comes from, so a tower that is stored as a whole has none."""
+    """The hash tells where what is not in the file comes from, so a tower that is stored as a whole has none. What is
+    attached to a tower stands beside it, by name."""
     return {
         path: {"name": tower.name, "weights_hash": None if tower.base.all_train else tower.weights_hash()}
+        | tower.attached
         for path, tower in _towers(model).items()
     }
 
@@ -89,21 +91,31 @@ def check_header(header: Mapping, model: nn.Module, file: str, *, only_warn: boo
         )
     stored, present = header["towers"], _describe(model)
     if stored != present:
-        problem = f"{file} was trained on another tower.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}"
+        what = (
+            "with something else attached to its tower" if _loaded(stored) == _loaded(present) else "on another tower"
+        )
+        problem = f"{file} was trained {what}.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}"
         if only_warn:
             logger.warning(problem)
             return
         raise CheckpointError(
-            f"{problem}\nIts side network and heads mean nothing on other features: set MODEL.VLM.NAME, MODEL.VLM.WEIGHTS and "
-            "MODEL.TRANSFER.STRATEGY to those of the config stored in the checkpoint"
+            f"{problem}\nIts other parts mean nothing on other features: set MODEL.VLM.NAME, MODEL.VLM.WEIGHTS, "
+            "MODEL.TRANSFER and MODEL.PEFT to those of the config stored in the checkpoint"
         )
 
 
-def _tell(towers: Mapping) -> str:
-    def one(tower: Mapping) -> str:
-        return "trained" if tower["weights_hash"] is None else f"frozen, weights {tower['weights_hash']}"
+def _loaded(towers: Mapping) -> dict:
+    """What was loaded into the towers, without what is attached to them."""
+    return {path: (tower["name"], tower["weights_hash"]) for path, tower in towers.items()}
 
-    return "; ".join(f"{tower['name']} at {path!r}, {one(tower)}" for path, tower in towers.items()) or "no tower"
+
+def _tell(towers: Mapping) -> str:
+    def one(path: str, tower: Mapping) -> str:
+        weights = "trained" if tower["weights_hash"] is None else f"frozen, weights {tower['weights_hash']}"
+        attached = {name: settings for name, settings in tower.items() if name not in ("name", "weights_hash")}
+        return f"{tower['name']} at {path!r}, {weights}" + (f", with {attached}" if attached else "")
+
+    return "; ".join(one(path, tower) for path, tower in towers.items()) or "no tower"
 
 
 @contextmanager

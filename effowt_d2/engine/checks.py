@@ -9,9 +9,10 @@ from detectron2.data import DatasetCatalog
 
 from effowt_d2.data.mappers import find_mapper
 from effowt_d2.modeling.meta_arch import build_tracker
+from effowt_d2.modeling.peft import build_peft
 from effowt_d2.modeling.tower.builder import find_weights
 from effowt_d2.modeling.tower.precision import PRECISIONS
-from effowt_d2.modeling.transfer.strategy import strategy_class
+from effowt_d2.modeling.transfer.strategy import strategy_class, transfer_of
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.checks import check_choice, check_count
 
@@ -31,8 +32,8 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
         num_machines: with that many processes each.
 
     Raises:
-        ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower, strategy or
-            part of a side network; a wrong setting of the tracker or of ``TEST``; more processes than GPUs, or a
+        ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower, strategy, PEFT
+            method or part of a side network; a wrong setting of the tracker or of ``TEST``; more processes than GPUs, or a
             number of them that cannot share a batch; a tower without weights.
         FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
@@ -67,6 +68,7 @@ def _check_model(cfg: CfgNode) -> None:
     """What can be known of a model before it is built."""
     if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
         strategy_class(cfg).chosen_parts(cfg)
+        build_peft(cfg, transfer_of(cfg).method)
         with config_keys("MODEL.VLM"):
             find_weights(cfg.MODEL.VLM.NAME, cfg.MODEL.VLM.WEIGHTS, allow_random=cfg.MODEL.VLM.ALLOW_RANDOM)
     if cfg.MODEL.META_ARCHITECTURE == "OpenWorldTracker":

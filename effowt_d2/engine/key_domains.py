@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from effowt_d2.data.mappers import MAPPERS
 from effowt_d2.evaluation.groups import SUBSETS
 from effowt_d2.modeling.layers.levels import LEVELS
+from effowt_d2.modeling.peft.lora import INITS as PEFT_INITS
+from effowt_d2.modeling.peft.lora import SCALE_RULES
+from effowt_d2.modeling.peft.methods import METHODS
 from effowt_d2.modeling.roi_heads.open_world_heads import SCORES
 from effowt_d2.modeling.roi_heads.reid_loss import CONTRASTIVE_LOSSES
 from effowt_d2.modeling.side.fusion import FUSIONS
@@ -16,8 +19,9 @@ from effowt_d2.modeling.side.sparse_interaction import INTERACTIONS
 from effowt_d2.modeling.side.topology import TOPOLOGIES
 from effowt_d2.modeling.tokens.kinds import NONE, REDUCTIONS, SCORE_SOURCES
 from effowt_d2.modeling.tower.precision import PRECISIONS
+from effowt_d2.modeling.tower.sites import ROLES
 from effowt_d2.modeling.transfer.side import TAP_INITS
-from effowt_d2.modeling.transfer.strategy import STRATEGIES
+from effowt_d2.modeling.transfer.strategy import STRATEGIES, preset_names
 from effowt_d2.tracking.assignment import ASSIGNMENTS
 from effowt_d2.tracking.motion import MOTIONS
 from effowt_d2.tracking.presets import PRESETS
@@ -45,9 +49,20 @@ _MODEL = {
     "VLM.DROP_RELATIVE_POSITIONS": Flag(),
     "UNSAFE_PICKLE": Flag(),
     "PARTIAL": Flag(),
-    "TRANSFER.STRATEGY": Choice(STRATEGIES.names),
+    "TRANSFER.STRATEGY": Choice(preset_names),
+    "TRANSFER.NECK": Choice(lambda: ["", *STRATEGIES.names()]),
     "TRANSFER.OUT_CHANNELS": _SIZE,
     "TRANSFER.LEVELS": ListOf(Choice(tuple(LEVELS)), 1),
+    "PEFT.METHOD": Choice(lambda: ["", *METHODS.names()]),
+    "PEFT.RANK": _SIZE,
+    "PEFT.ALPHA": _FACTOR,
+    "PEFT.SCALE_RULE": Choice(tuple(SCALE_RULES)),
+    "PEFT.DROPOUT": _FRACTION,
+    "PEFT.INIT": Choice(PEFT_INITS),
+    "PEFT.SITES": ListOf(Choice(ROLES), 1),
+    "PEFT.TMOE.NUM_EXPERTS": _SIZE,
+    "PEFT.TMOE.ROUTE_COMPRESSION": Flag(),
+    "PEFT.TMOE.UNGATED_EXPERT": Flag(),
     "TOKENS.REDUCTION": Choice(lambda: (NONE, *REDUCTIONS.names())),
     "TOKENS.BLOCKS": ListOf(_COUNT),
     "TOKENS.KEEP_RATES": ListOf(Real(0, 1, open_low=True), 1),
@@ -172,6 +187,7 @@ _RUN = {
     "SOLVER.ACCUMULATE": _SIZE,
     "SOLVER.SIDE_LR_FACTOR": _FACTOR,
     "SOLVER.TOWER_LR_FACTOR": _FACTOR,
+    "SOLVER.PEFT_LR_FACTOR": _FACTOR,
     "SOLVER.TOWER_LAYER_DECAY": _FRACTION,
     "SOLVER.AMP.DTYPE": Choice(("bfloat16", "float16")),
     "SOLVER.EMA.DECAY": Real(0, 1, open_high=True),

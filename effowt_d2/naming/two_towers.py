@@ -129,7 +129,8 @@ def load_two_towers(
 def _serves(tower: Tower, name: str, device: str | torch.device) -> bool:
     """Whether a detector's tower can be run as a vision half."""
     place = torch.empty(0, device=device).device
-    return tower.whole_trunk and tower.frozen and tower.name == name and next(tower.parameters()).device == place
+    loaded = tower.whole_trunk and tower.frozen and not tower.merged
+    return loaded and tower.name == name and next(tower.parameters()).device == place
 
 
 def _without_text(file: str, reason: str) -> ValueError:

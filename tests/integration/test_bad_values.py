@@ -34,8 +34,17 @@ MODEL = {
     "TOKENS.MERGE_WINDOW": 1,
     "TOKENS.MERGE_THRESHOLD": NAN,
     "TRANSFER.STRATEGY": "half",
+    "TRANSFER.NECK": "half",
     "TRANSFER.OUT_CHANNELS": 0,
     "TRANSFER.LEVELS": ["p1"],
+    "PEFT.METHOD": "lorra",
+    "PEFT.RANK": 10_000,
+    "PEFT.ALPHA": NAN,
+    "PEFT.SCALE_RULE": "half",
+    "PEFT.DROPOUT": 1.5,
+    "PEFT.INIT": "zeros",
+    "PEFT.SITES": ["qkv"],
+    "PEFT.TMOE.NUM_EXPERTS": 0,
     "SIDE.REDUCTION": 7,
     "SIDE.TOPOLOGY": "circle",
     "SIDE.BLOCKS": [3, 2],
@@ -79,7 +88,7 @@ NAMING = {"TEMPLATES": ["a photo"], "CONTEXT": -0.5, "MAX_ZOOM": NAN, "BACKGROUN
 NAMING |= {"MIN_SCORE": 1.5, "BACKGROUND_WORDS": ["sky", "sky"]}
 VIEWS = {"SCALING": "bicubic", "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
 SOLVER = {"OPTIMIZER": "lion", "TOWER_LAYER_DECAY": 0.0}
-FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full"}
+FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full", "PEFT_LR_FACTOR": "full"}
 TRACKER = tuple(plugin_config().TRACKER)
 # in tests/engine/test_trainer.py, since a trainer reads them
 OF_THE_TRAINER = {"SOLVER.ACCUMULATE", "SOLVER.AMP.DTYPE", "SOLVER.EMA.DECAY"}
@@ -115,6 +124,8 @@ def test_models(cfg, key):
     cfg.MODEL.VLM.WINDOW = 4
     if key.startswith("TOKENS."):
         cfg.MODEL.TOKENS.REDUCTION = "merge" if "MERGE" in key else "sparse"
+    if key.startswith("PEFT."):
+        cfg.MODEL.PEFT.METHOD = "tmoe" if "TMOE" in key else "lora"
     with refused(cfg, "MODEL", key, MODEL[key]):
         build_model(cfg)
 

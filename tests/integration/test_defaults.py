@@ -8,6 +8,7 @@ from helpers.configs import plugin_config
 from effowt_d2.data.mappers import FrameMapper, TwoViewMapper
 from effowt_d2.evaluation import TAOOWEvaluator
 from effowt_d2.modeling.backbone import EffOWTBackbone
+from effowt_d2.modeling.peft import LoRA, LoRAMethod, TMoE
 from effowt_d2.modeling.roi_heads import OpenWorldROIHeads, ReIDHead, ReIDLoss, ReIDSampler
 from effowt_d2.modeling.side import SideLayout, SideNetwork, SparseInteraction
 from effowt_d2.modeling.side.fusion import WeightedFusion
@@ -16,13 +17,15 @@ from effowt_d2.modeling.side.mixers import Mixer
 from effowt_d2.modeling.tokens import MergeReduction, SparseReduction, TokenReduction
 from effowt_d2.modeling.tower import build_tower
 from effowt_d2.modeling.transfer.side import Side
-from effowt_d2.modeling.transfer.strategy import Full, ZeroShot
+from effowt_d2.modeling.transfer.strategy import Pyramid
 from effowt_d2.naming import TrackNamer
 
 SIM = {"groups": "GROUPS", "max_range": "RANGE", "axes": "AXES"}
 REID_HEAD = ("dim", "num_conv", "conv_dim", "num_groups", "fc_dim", "pooler_resolution")
 NAMING = ("templates", "context", "max_zoom", "background", "views", "budget")
 LAYOUT = ("reduction", "topology", "blocks", "mlp_ratio", "taps", "tap_sharing")
+UPDATE = ("rank", "alpha", "scale_rule", "dropout", "init")
+MIXTURE = ("num_experts", "route_compression", "ungated_expert")
 # constructor, node of the config, and keys by argument
 PARTS = [
     (Gate, "MODEL.SIDE.GATE", {"temperature": "TEMPERATURE", "value": "VALUE"}),
@@ -34,8 +37,12 @@ PARTS = [
     (SideNetwork, "MODEL.TRANSFER", {"out_channels": "OUT_CHANNELS", "levels": "LEVELS"}),
     (Side, "MODEL.SIDE", {"max_fraction": "MAX_FRACTION", "tap_init": "TAP_INIT"}),
     (Side, "SOLVER", {"lr_factor": "SIDE_LR_FACTOR"}),
-    (ZeroShot, "MODEL.TRANSFER", {"out_channels": "OUT_CHANNELS", "levels": "LEVELS"}),
-    (Full, "SOLVER", {"tower_lr_factor": "TOWER_LR_FACTOR"}),
+    (Pyramid, "MODEL.TRANSFER", {"out_channels": "OUT_CHANNELS", "levels": "LEVELS"}),
+    (EffOWTBackbone, "SOLVER", {name: name.upper() for name in ("tower_lr_factor", "peft_lr_factor")}),
+    (LoRA, "MODEL.PEFT", {name: name.upper() for name in UPDATE}),
+    (TMoE, "MODEL.PEFT", {name: name.upper() for name in UPDATE}),
+    (TMoE, "MODEL.PEFT.TMOE", {name: name.upper() for name in MIXTURE}),
+    (LoRAMethod, "MODEL.PEFT", {"sites": "SITES"}),
     (EffOWTBackbone, "MODEL.TRANSFER", {"out_channels": "OUT_CHANNELS", "levels": "LEVELS"}),
     (EffOWTBackbone, "MODEL", {"pixel_mean": "PIXEL_MEAN", "pixel_std": "PIXEL_STD"}),
     (EffOWTBackbone, "INPUT", {"input_format": "FORMAT"}),

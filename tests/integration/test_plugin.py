@@ -195,7 +195,7 @@ def test_the_lazy_example_takes_keys_from_the_command_line():
     assert OmegaConf.to_container(config.model.backbone.cfg)["MODEL"]["VLM"]["NAME"] == "ShapesCLIP-S-16"
     torch.manual_seed(0)
     model = instantiate(config.model)
-    assert type(model.backbone.strategy).__name__ == "ZeroShot"
+    assert type(model.backbone.strategy).__name__ == "Pyramid"
     infer(model)
 
 

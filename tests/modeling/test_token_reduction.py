@@ -46,8 +46,8 @@ def images():
 def reduced(tower, kind=SparseReduction, **settings):
     """The tower, and its reduction."""
     settings = {"blocks": [0], "keep_rates": [0.5], **settings}
-    tower.companions.append(kind(tower=tower, **settings))
-    return tower, tower.companions[0]
+    tower.companions["tokens"] = kind(tower=tower, **settings)
+    return tower, tower.companions["tokens"]
 
 
 class Spy(BlockHook):
@@ -192,7 +192,7 @@ def test_merged_cells_move_alike(build, images):
 def test_the_gate_starts_at_zero_and_learns(build, images):
     tower, reduction = reduced(build("tiny-vit"))
     _, tokens, taps = watched(tower, images)
-    assert [name for name, p in tower.named_parameters() if p.requires_grad] == ["companions.0.gate"]
+    assert [name for name, p in tower.named_parameters() if p.requires_grad] == ["companions.tokens.gate"]
     taps[-1].square().mean().backward()
     assert reduction.gate.grad.abs().sum() > 0 and not tokens.x.requires_grad
     with torch.no_grad():
@@ -223,7 +223,7 @@ def test_a_rounded_tower_runs(build, images, kind):
 
 def test_two_reductions_of_one_tower_are_refused(build, images):
     tower, _ = reduced(build("tiny-vit"))
-    reduced(tower, blocks=[1])
+    tower.companions["second"] = SparseReduction(tower=tower, blocks=[1], keep_rates=[0.5])
     with raises(RuntimeError, 1):
         tower(images)
 
@@ -287,7 +287,7 @@ def flops(**settings):
     """Multiply-adds of ViT-B/16 on 224 pixels; torch counts each as two operations."""
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         tower = build_tower("ViT-B-16", "", canvas=0)
-        tower.companions.append(SparseReduction(tower=tower, **settings))
+        tower.companions["tokens"] = SparseReduction(tower=tower, **settings)
         with FlopCounterMode(display=False) as counter:
             tower(torch.empty(1, 3, 224, 224), taps=[11])
     return counter.get_total_flops() // 2

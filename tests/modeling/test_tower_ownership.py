@@ -62,11 +62,11 @@ class Beside(nn.Module):
 
 def test_a_companion_runs_in_every_pass_and_trains(tower):
     plain = tower(IMAGES)
-    tower.companions.append(Beside())
+    tower.companions["beside"] = Beside()
     assert all(torch.equal(a, b) for a, b in zip(tower(IMAGES), plain))
     tower(IMAGES)[-1].square().sum().backward()
-    assert tower.companions[0].vector.grad.abs().max() > 0
-    nn.init.ones_(tower.companions[0].vector)
+    assert tower.companions["beside"].vector.grad.abs().max() > 0
+    nn.init.ones_(tower.companions["beside"].vector)
     torch.testing.assert_close(tower(IMAGES)[0], plain[0] + 1, rtol=0, atol=1e-5)
 
 
@@ -120,11 +120,11 @@ def test_what_is_attached_comes_back_and_the_hash_is_that_of_the_file(tiny, tmp_
 def test_what_is_attached_keeps_its_dtype_in_a_rounded_tower(tiny, precision):
     torch.manual_seed(0)
     tower = build_tower(tiny, "", allow_random=True, canvas=8, precision=precision)
-    tower.companions.append(Beside())
+    tower.companions["beside"] = Beside()
     with raises(RuntimeError, tiny, "finalise()"):
         tower(IMAGES)
     tower.finalise()
-    assert tower.companions[0].vector.dtype is torch.float32
+    assert tower.companions["beside"].vector.dtype is torch.float32
     assert {p.dtype for p in tower.trunk.parameters()} == {getattr(torch, precision)}
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from effowt_d2.modeling.layers.levels import LEVELS, check_levels, with_coarser
 from effowt_d2.modeling.layers.masks import valid_mask
+from effowt_d2.modeling.peft import build_peft, log_gates, peft_keys
 from effowt_d2.modeling.tokens import TokenReduction, reduction_from_config
 from effowt_d2.modeling.tower.builder import build_tower
 from effowt_d2.modeling.tower.tower import STRIDE, Tower
-from effowt_d2.modeling.transfer.ownership import TrainedPart
-from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, strategy_class
+from effowt_d2.modeling.transfer.ownership import TrainedPart, tower_parts
+from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, transfer_of
 from effowt_d2.utils.arguments import bad_argument, config_keys
-from effowt_d2.utils.checks import check_count
+from effowt_d2.utils.checks import check_count, check_number
 
 DIVISIBILITY = 32
 
@@ -35,6 +36,8 @@ class EffOWTBackbone(Backbone):
         levels: that come out, of p2 to p7.
         pixel_mean, pixel_std: of the incoming pixels' normalisation, in the order of their channels, for 0..255.
         input_format: ``BGR`` or ``RGB``, that order.
+        tower_lr_factor, peft_lr_factor: learning rates of the tower, where it trains, and of what is attached to it, as
+            multiples of the base rate.
 
     The tower is finalised here, or in :meth:`initialise` where the strategy waits for samples, or when weights are loaded.
 
@@ -59,6 +62,8 @@ class EffOWTBackbone(Backbone):
         pixel_mean: Sequence[float] = (103.530, 116.280, 123.675),
         pixel_std: Sequence[float] = (1.0, 1.0, 1.0),
         input_format: str = "BGR",
+        tower_lr_factor: float = 1.0,
+        peft_lr_factor: float = 1.0,
     ):
         super().__init__()
         if input_format not in ("BGR", "RGB"):
@@ -69,11 +74,15 @@ class EffOWTBackbone(Backbone):
         self.strategy = strategy
         if reduction is not None:
             reduction.check_taps(strategy.taps)
-            tower.companions.append(reduction)
+            tower.companions["tokens"] = reduction
         if not strategy.needs_samples:
             tower.finalise()
         self.register_load_state_dict_post_hook(_finalise_tower)
         check_count("out_channels", out_channels)
+        self.lr_factors = {
+            "tower_lr_factor": check_number("tower_lr_factor", tower_lr_factor),
+            "peft_lr_factor": check_number("peft_lr_factor", peft_lr_factor),
+        }
         self._out_features = list(check_levels(levels))
         self._out_feature_strides = {name: LEVELS[name] for name in self._out_features}
         self._out_feature_channels = {name: out_channels for name in self._out_features}
@@ -89,7 +98,10 @@ class EffOWTBackbone(Backbone):
     def from_config(cls, cfg: CfgNode):
         levels = check_levels(cfg.MODEL.TRANSFER.LEVELS)
         out_channels = check_count("out_channels", cfg.MODEL.TRANSFER.OUT_CHANNELS)
-        tower = _tower_from_config(cfg, frozen=not strategy_class(cfg).trains_tower)
+        method = build_peft(cfg, transfer_of(cfg).method)
+        tower = _tower_from_config(cfg, frozen=not method.trains_base)
+        with peft_keys():
+            method.apply(tower)
         return {
             "tower": tower,
             "strategy": build_strategy(cfg, tower),
@@ -99,6 +111,8 @@ class EffOWTBackbone(Backbone):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "input_format": cfg.INPUT.FORMAT,
+            "tower_lr_factor": cfg.SOLVER.TOWER_LR_FACTOR,
+            "peft_lr_factor": cfg.SOLVER.PEFT_LR_FACTOR,
         }
 
     @property
@@ -107,9 +121,7 @@ class EffOWTBackbone(Backbone):
 
     def trained_parts(self) -> list[TrainedPart]:
         """All parts of the backbone that train, by module object."""
-        reductions = [part for part in self.tower.companions if isinstance(part, TokenReduction)]
-        tokens = [TrainedPart("tokens", (part,)) for part in reductions if any(True for _ in part.parameters())]
-        return self.strategy.trained_parts(self.tower) + tokens
+        return tower_parts(self.tower, **self.lr_factors) + self.strategy.trained_parts(self.tower)
 
     @property
     def needs_samples(self) -> bool:
@@ -141,6 +153,8 @@ class EffOWTBackbone(Backbone):
         numbers = self.strategy.taps
         mask = valid_mask(image_sizes, canvas, STRIDE, x.device)
         taps = self.tower(pixels, mask, taps=numbers)
+        if self.training:
+            log_gates(self.tower)
         levels = self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
         # boxes are pooled in the number format of the maps, and bfloat16 places them to 4 pixels in 1024
         levels = {name: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for name, x in levels.items()}
@@ -179,5 +193,6 @@ def build_effowt_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EffOWTBackbon
     """
     if input_shape.channels != 3:
         raise ValueError(f"the tower takes 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}")
-    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT", blocks="MODEL.TOKENS.BLOCKS"):
+    factors = {name: f"SOLVER.{name.upper()}" for name in ("tower_lr_factor", "peft_lr_factor")}
+    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT", blocks="MODEL.TOKENS.BLOCKS", **factors):
         return EffOWTBackbone(cfg)

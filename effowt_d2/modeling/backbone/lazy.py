@@ -24,14 +24,14 @@ def lazy_effowt_backbone() -> DictConfig:
     """
     cfg = get_cfg()
     add_effowt_config(cfg)
-    read = {name: _plain(cfg.MODEL[name]) for name in ("VLM", "TOKENS", "TRANSFER", "SIDE")}
+    read = {name: _plain(cfg.MODEL[name]) for name in ("VLM", "TRANSFER", "PEFT", "TOKENS", "SIDE")}
     # dots lead upwards: MODEL, cfg, backbone, model
     read.update(PIXEL_MEAN="${....pixel_mean}", PIXEL_STD="${....pixel_std}", UNSAFE_PICKLE=cfg.MODEL.UNSAFE_PICKLE)
     return LazyCall(build_effowt_backbone)(
         cfg={
             "MODEL": read,
             "INPUT": {"FORMAT": "${....input_format}"},
-            "SOLVER": {key: cfg.SOLVER[key] for key in ("SIDE_LR_FACTOR", "TOWER_LR_FACTOR")},
+            "SOLVER": {key: cfg.SOLVER[key] for key in ("SIDE_LR_FACTOR", "TOWER_LR_FACTOR", "PEFT_LR_FACTOR")},
         },
         input_shape=LazyCall(ShapeSpec)(channels=3),
     )

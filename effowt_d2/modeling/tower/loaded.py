@@ -1,7 +1,7 @@
 """A trunk as it was loaded: which of its tensors train, what is attached, its precision and its hash."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,9 @@ class LoadedTower(Family):
     """What a tower is, before anything runs through it.
 
     What trains is what requires a gradient, of the tensors that were loaded (``base``) or of what is attached:
-    ``adapters`` by block number and role, and ``companions``, modules whose ``start()`` gives a ``BlockHook`` for each
-    pass.
+    ``adapters`` by block number and role, and ``companions`` by name, modules whose ``start()`` gives a ``BlockHook`` for
+    each pass. ``attached`` says what that is, by name and in plain values, for the headers of checkpoints; ``merged`` that
+    the adapters were folded into the weights, and do not run.
 
     Args:
         trunk: the vision module of an open_clip model.
@@ -94,7 +95,9 @@ class LoadedTower(Family):
         self._warned = False
         self._window_blocks = window_blocks(window, global_blocks, self.depth)
         self.adapters = nn.ModuleDict()
-        self.companions = nn.ModuleList()
+        self.companions = nn.ModuleDict()
+        self.attached: dict[str, dict[str, Any]] = {}
+        self.merged = False
         self._reloading = False
         self.base = BaseTensors(trunk, self.unused())
         self.base.set_trained(not frozen)
@@ -123,19 +126,33 @@ class LoadedTower(Family):
     @property
     def trains(self) -> bool:
         """Whether anything inside trains, loaded or attached."""
-        attached = (p for part in (self.adapters, self.companions) for p in part.parameters())
-        return self.base.any_trains or any(parameter.requires_grad for parameter in attached)
+        attached = (self.companions,) if self.merged else (self.adapters, self.companions)
+        return self.base.any_trains or any(p.requires_grad for part in attached for p in part.parameters())
 
     def train(self, mode: bool = True) -> "LoadedTower":
-        """A frozen trunk stays in eval mode whatever the model around it is set to; what is attached follows."""
+        """A frozen trunk stays in eval mode whatever the model around it is set to; what is attached follows.
+
+        Raises:
+            RuntimeError: the adapters are merged, so that they could not train.
+        """
+        if mode and self.merged:
+            raise RuntimeError(f"{self.name}: its adapters are merged into the weights, unmerge them before training")
         super().train(mode and self.trains)
-        for child in self._loaded_parts():
+        for child in self.loaded_parts():
             child.train(mode and not self.frozen)
         return self
 
-    def _loaded_parts(self) -> Iterator[nn.Module]:
+    def loaded_parts(self) -> Iterator[nn.Module]:
         """All children but those that were attached."""
         return (child for child in self.children() if child not in (self.adapters, self.companions))
+
+    def attached_parts(self) -> dict[str, list[nn.Module]]:
+        """What was attached and has parameters, by name; adapters count to ``peft``."""
+        parts = {"peft": [self.adapters]} if self.adapters else {}
+        for name, companion in self.companions.items():
+            if next(companion.parameters(), None) is not None:
+                parts.setdefault(name, []).append(companion)
+        return parts
 
     @property
     def rounds(self) -> bool:
@@ -151,7 +168,8 @@ class LoadedTower(Family):
 
     def adapters_of(self, number: int) -> Adapters:
         """The adapters of a block by role."""
-        return self.adapters[str(number)] if str(number) in self.adapters else NO_ADAPTERS
+        present = str(number) in self.adapters and not self.merged
+        return self.adapters[str(number)] if present else NO_ADAPTERS
 
     def is_windowed(self, number: int) -> bool:
         """Whether a block runs in windows."""
@@ -169,7 +187,7 @@ class LoadedTower(Family):
 
     def _round(self) -> None:
         with torch.inference_mode(False):
-            for child in self._loaded_parts():
+            for child in self.loaded_parts():
                 child.to(self.precision)
 
     def _block(
@@ -182,9 +200,13 @@ class LoadedTower(Family):
 
 def _before_reload(tower: LoadedTower, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:
     """Weights are loaded into a tower anew: in full precision, as at first."""
+    if tower.merged and any(key.startswith(prefix) for key in state_dict):
+        raise RuntimeError(
+            f"{tower.name}: its adapters are merged into the weights, unmerge them before others are loaded"
+        )
     tower._reloading = any(key.startswith(f"{prefix}trunk.") for key in state_dict)
     if tower._reloading and tower.rounds:
-        for child in tower._loaded_parts():
+        for child in tower.loaded_parts():
             child.float()
 
 

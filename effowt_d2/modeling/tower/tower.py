@@ -97,7 +97,7 @@ class Tower(LoadedTower):
         found = {}
         with self._computing(self.trains or tokens.x.requires_grad, tokens.x.device) as out:
             tokens = replace(tokens, x=tokens.x.to(self.precision)) if self.rounds else tokens
-            running = self.pass_type(self, tokens, [*(part.start() for part in self.companions), *hooks])
+            running = self.pass_type(self, tokens, [*(part.start() for part in self.companions.values()), *hooks])
             for number in range(max(taps) + 1 if taps else self.depth):
                 running.run(number)
                 if number in taps:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-__all__ = ["OwnedParameter", "TrainedPart", "owned_parameters", "parameter_count"]
+from effowt_d2.modeling.peft import PEFT
+from effowt_d2.modeling.tower.tower import Tower
+
+__all__ = ["OwnedParameter", "TrainedPart", "owned_parameters", "parameter_count", "tower_parts"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,24 @@ class TrainedPart:
     modules: tuple[nn.Module, ...]
     lr_factor: float = 1.0
     depth: int = 0
+
+
+def tower_parts(tower: Tower, *, tower_lr_factor: float = 1.0, peft_lr_factor: float = 1.0) -> list[TrainedPart]:
+    """What trains inside a tower: its layers, unless it is frozen, and what is attached to it.
+
+    Args:
+        tower: the tower.
+        tower_lr_factor, peft_lr_factor: learning rates of the layers and of what a PEFT method attached, as multiples of the base
+            rate; that of a token reduction is 1.
+    """
+    parts = []
+    if not tower.frozen:
+        layers = [tuple(tower.embedding()), *((block,) for block in tower.blocks)]
+        behind = range(tower.depth, -1, -1)
+        parts = [TrainedPart("tower", layer, tower_lr_factor, depth) for layer, depth in zip(layers, behind)]
+    for name, modules in tower.attached_parts().items():
+        parts.append(TrainedPart(name, tuple(modules), peft_lr_factor if name == PEFT else 1.0))
+    return parts
 
 
 @dataclass(frozen=True)

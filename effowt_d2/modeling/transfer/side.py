@@ -1,4 +1,4 @@
-"""The strategy ``side``, EffOWT: the tower frozen, a side network on its taps."""
+"""The neck ``side``, EffOWT: a side network on the tower's taps."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -29,7 +29,7 @@ TAP_INITS = ("xavier", "select")
 
 @register_strategy("side")
 class Side(TransferStrategy):
-    """The tower frozen, a side network on its taps.
+    """A side network on the tower's taps.
 
     Args:
         tower: the tower.

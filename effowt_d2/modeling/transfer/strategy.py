@@ -1,6 +1,7 @@
-"""Transfer strategies: which parameters train, and where the pyramid comes from."""
+"""Where the pyramid comes from: necks on the taps of a tower, by name."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
@@ -9,31 +10,38 @@ from effowt_d2.modeling.layers.levels import LEVELS
 from effowt_d2.modeling.layers.simple_pyramid import SimplePyramid
 from effowt_d2.modeling.tower.tower import Tower
 from effowt_d2.utils.arguments import config_keys
-from effowt_d2.utils.checks import check_number
 from effowt_d2.utils.registry import Registry
 
 from .ownership import TrainedPart
 
-__all__ = ["STRATEGIES", "TransferStrategy", "build_strategy", "register_strategy", "strategy_class"]
+__all__ = [
+    "PRESETS",
+    "STRATEGIES",
+    "Transfer",
+    "TransferStrategy",
+    "build_strategy",
+    "preset_names",
+    "register_strategy",
+    "strategy_class",
+    "transfer_of",
+]
 
-STRATEGIES: Registry[type["TransferStrategy"]] = Registry("transfer strategies", argument="strategy")
+STRATEGIES: Registry[type["TransferStrategy"]] = Registry("necks", argument="neck")
 
 register_strategy = STRATEGIES.register
-"""Class decorator: make a strategy known under the name that MODEL.TRANSFER.STRATEGY gives. The class is built with
-``(cfg, tower=tower)``."""
+"""Class decorator: make a neck known under the name that MODEL.TRANSFER.NECK or MODEL.TRANSFER.STRATEGY gives. The class
+is built with ``(cfg, tower=tower)``."""
 
 
 class TransferStrategy(nn.Module):
-    """Base of the strategies. The tower belongs to the backbone; a strategy only says what it needs of it.
+    """Base of the necks. The tower belongs to the backbone; a neck only says what it needs of it.
 
     Attributes:
-        trains_tower: the tower is not frozen.
         needs_samples: :meth:`initialise` wants labelled training samples.
         config_node: where the keys of the constructor's arguments stand.
         taps: numbers of the tower blocks whose output :meth:`forward` gets.
     """
 
-    trains_tower = False
     needs_samples = False
     config_node = "MODEL.TRANSFER"
 
@@ -60,7 +68,7 @@ class TransferStrategy(nn.Module):
         """
 
     def trained_parts(self, tower: Tower) -> list[TrainedPart]:
-        """All parts of the backbone that train, by module object."""
+        """All parts of the neck that train, by module object; those of the tower are the backbone's."""
         raise NotImplementedError
 
     @classmethod
@@ -73,9 +81,9 @@ class TransferStrategy(nn.Module):
         return {}
 
 
-@register_strategy("zero_shot")
-class ZeroShot(TransferStrategy):
-    """The tower frozen, a simple feature pyramid on its last block."""
+@register_strategy("pyramid")
+class Pyramid(TransferStrategy):
+    """A simple feature pyramid on the tower's last block."""
 
     @configurable
     def __init__(self, *, tower: Tower, out_channels: int = 256, levels: Sequence[str] = tuple(LEVELS)):
@@ -95,41 +103,14 @@ class ZeroShot(TransferStrategy):
         return [TrainedPart("neck", (self.neck,))]
 
 
-@register_strategy("full")
-class Full(ZeroShot):
-    """As ``zero_shot``, with the tower trained too.
-
-    Args:
-        tower_lr_factor: learning rate of the tower, as a multiple of the base rate.
-    """
-
-    trains_tower = True
-
-    @configurable
-    def __init__(self, *, tower_lr_factor: float = 1.0, **neck):
-        super().__init__(**neck)
-        self.tower_lr_factor = check_number("tower_lr_factor", tower_lr_factor)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, *, tower: Tower):
-        return {**super().from_config(cfg, tower=tower), "tower_lr_factor": cfg.SOLVER.TOWER_LR_FACTOR}
-
-    def trained_parts(self, tower: Tower) -> list[TrainedPart]:
-        layers = [tuple(tower.embedding()), *((block,) for block in tower.blocks)]
-        behind = range(tower.depth, -1, -1)
-        parts = [TrainedPart("tower", layer, self.tower_lr_factor, depth) for layer, depth in zip(layers, behind)]
-        return parts + super().trained_parts(tower)
-
-
 def build_strategy(cfg: CfgNode, tower: Tower) -> TransferStrategy:
-    """The strategy that MODEL.TRANSFER.STRATEGY names.
+    """The neck that the config chooses.
 
     Raises:
         ValueError: the name is not registered, or the config doesn't fit; the message names the key.
     """
     strategy = strategy_class(cfg)
-    keys = {"lr_factor": "SOLVER.SIDE_LR_FACTOR", "tower_lr_factor": "SOLVER.TOWER_LR_FACTOR"}
-    with config_keys(strategy.config_node, **keys):
+    with config_keys(strategy.config_node, lr_factor="SOLVER.SIDE_LR_FACTOR"):
         return strategy(cfg, tower=tower)
 
 
@@ -140,4 +121,42 @@ def strategy_class(cfg: CfgNode) -> type[TransferStrategy]:
         ValueError: the name is not registered.
     """
     with config_keys("MODEL.TRANSFER"):
-        return STRATEGIES.get(cfg.MODEL.TRANSFER.STRATEGY)
+        return STRATEGIES.get(transfer_of(cfg).neck)
+
+
+class Transfer(NamedTuple):
+    """How a tower is carried to detection.
+
+    Attributes:
+        method: what trains inside it, a PEFT method by name.
+        neck: where the pyramid comes from, by name.
+    """
+
+    method: str
+    neck: str
+
+
+PRESETS = {
+    "zero_shot": Transfer("none", "pyramid"),
+    "full": Transfer("full", "pyramid"),
+    "side": Transfer("none", "side"),
+}
+"""What the names of MODEL.TRANSFER.STRATEGY stand for; the name of a neck stands for it and PEFT method ``none``."""
+
+
+def preset_names() -> list[str]:
+    """All that MODEL.TRANSFER.STRATEGY can be."""
+    return sorted({*PRESETS, *STRATEGIES.names()})
+
+
+def transfer_of(cfg: CfgNode) -> Transfer:
+    """What the config chooses: the preset, but for the keys that say otherwise.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    name = cfg.MODEL.TRANSFER.STRATEGY
+    if name not in preset_names():
+        raise ValueError(f"MODEL.TRANSFER.STRATEGY: must be one of {preset_names()}, got {name!r}")
+    preset = PRESETS.get(name, Transfer("none", name))
+    return Transfer(cfg.MODEL.PEFT.METHOD or preset.method, cfg.MODEL.TRANSFER.NECK or preset.neck)

@@ -63,30 +63,30 @@ class Fisher(Initialisation):
         # a tower of importances says by itself which belongs to which role
         mirror = copy.deepcopy(tower)
         with torch.no_grad():
-            for name, parameter in mirror.named_parameters():
+            for name, parameter in mirror.trunk.named_parameters():
                 parameter.copy_(means[name])
         return {tap: mirror.block_weights(tap).map(torch.clone) for tap in taps}
 
     def _probe(self, tower: Tower) -> nn.Module:
         cfg = self.cfg.clone()
         cfg.defrost()
-        cfg.MODEL.TRANSFER.STRATEGY = "full"
+        cfg.MODEL.TRANSFER.STRATEGY, cfg.MODEL.TRANSFER.NECK, cfg.MODEL.PEFT.METHOD = "full", "", ""
         cfg.MODEL.VLM.PRECISION = "float32"
         probe = build_model(cfg).train()
-        probe.backbone.tower.load_state_dict(tower.state_dict())
+        probe.backbone.tower.trunk.load_state_dict(tower.trunk.state_dict())
         return probe
 
 
 def _mean_squared_gradients(model: nn.Module, samples: Iterable[dict]) -> dict[str, Tensor]:
-    """Of the parameters of the model's tower, by name."""
-    tower = model.backbone.tower
-    total = {name: torch.zeros_like(p) for name, p in tower.named_parameters()}
+    """Of the parameters of the tower's trunk, by name."""
+    trunk = model.backbone.tower.trunk
+    total = {name: torch.zeros_like(p) for name, p in trunk.named_parameters()}
     seen = 0
     with EventStorage():
         for sample in samples:
             model.zero_grad(set_to_none=True)
             sum(model([sample]).values()).backward()
-            for name, parameter in tower.named_parameters():
+            for name, parameter in trunk.named_parameters():
                 if parameter.grad is not None:
                     total[name] += parameter.grad.square()
             seen += 1
