@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from helpers.messages import raises
 from helpers.padding import assert_alone_as_in_a_padded_batch
 from helpers.tiny_backbone import tiny_backbone
 
+from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.checkpoint.contents import trained_state
 from effowt_d2.modeling.transfer.ownership import owned_parameters
+from effowt_d2.utils.tensor_files import CheckpointError
 
 NECKS = ["zero_shot", "full", "side"]
 GATE = "backbone.tower.companions.tokens.gate"
@@ -68,3 +71,27 @@ def test_a_rate_of_1_equals_no_reduction(build, neck):
         fewer = build(neck, "sparse", rate=0.5)(image)
     assert all(torch.equal(whole[name], none[name]) for name in none)
     assert not any(torch.equal(fewer[name], none[name]) for name in ("p2", "p3", "p4"))
+
+
+def test_a_checkpoint_of_all_tokens_serves_fewer(build, tmp_path):
+    plain = Model(build("side", "none")).eval()
+    with torch.no_grad():
+        for parameter in plain.backbone.strategy.parameters():
+            parameter += 0.1
+    EffOWTCheckpointer(plain, str(tmp_path)).save("plain")
+    file, image = str(tmp_path / "plain.pth"), torch.randn(1, 3, 64, 64)
+    # without parameters of its own, a reduction loads it as it is
+    merging = Model(build("side", "merge")).eval()
+    EffOWTCheckpointer(merging, complete=True).load(file)
+    gated = Model(build("side", "sparse")).eval()
+    with raises(CheckpointError, GATE):
+        EffOWTCheckpointer(gated, complete=True).load(file)
+    EffOWTCheckpointer(gated, partial=True).load(file)
+    for model in (merging, gated):
+        expected, loaded = plain.state_dict(), model.state_dict()
+        assert set(loaded) - set(expected) <= {GATE} and all(torch.equal(loaded[key], expected[key]) for key in expected)
+        assert all(level.isfinite().all() for level in model.backbone(image).values())
+    # and what has one is refused by a model without
+    EffOWTCheckpointer(gated, str(tmp_path)).save("gated")
+    with raises(CheckpointError, GATE):
+        EffOWTCheckpointer(plain).load(str(tmp_path / "gated.pth"))

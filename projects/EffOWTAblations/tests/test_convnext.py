@@ -61,6 +61,11 @@ def test_what_it_has_not_is_told(tower):
         ConvNeXtTower(tower.trunk, window=16, canvas=0, frozen=True, name="", pixel_mean=(), pixel_std=())
 
 
+def test_tokens_cannot_be_taken_out_of_it(build):
+    with raises(ValueError, "MODEL.TOKENS.REDUCTION", "none", "convnext_tiny"):
+        build("TOKENS.REDUCTION", "sparse", name="convnext_tiny")
+
+
 def padded_batch():
     generator = torch.Generator().manual_seed(1)
     mask = torch.ones(2, 4, 6, dtype=torch.bool)
