@@ -4,13 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.golden import below, golden, golden_manifest
+from helpers.tiny_clip import register_clips
 
 from effowt_d2.modeling.layers.groups import as_groups
+from effowt_d2.modeling.tokens import SparseReduction
 from effowt_d2.modeling.tokens.merge import SmallWindows, merge, window_similarity
 from effowt_d2.modeling.tokens.rebuild import CellMap
 from effowt_d2.modeling.tokens.select import select
 from effowt_d2.modeling.tokens.windows import windows_of_map
+from effowt_d2.modeling.tower import build_tower
 from effowt_d2.modeling.tower.hooks import attention_row
+from effowt_d2.modeling.tower.tokens import Tokens
 
 SPARSE_BLOCKS = (3, 6, 9)
 WIDTH, HEADS = 32, 4
@@ -49,6 +53,47 @@ def test_a_sparse_block_keeps_and_fuses_what_the_release_does(run, number):
         dropped = scores.sum(1) - scores.gather(1, kept).sum(1)
         torch.testing.assert_close(ours[:, -1] * dropped[:, None], theirs[:, -1], atol=1e-4, rtol=0)
         assert (dropped < 0.5).all()
+
+
+@pytest.fixture(scope="module")
+def one_block(tmp_path_factory):
+    """Makes a tower whose only block is one of the release's."""
+    vision = {"image_size": 32, "layers": 1, "width": WIDTH, "head_width": WIDTH // HEADS, "patch_size": 4}
+    register_clips(tmp_path_factory.mktemp("configs"), {"one-block": {"vision_cfg": {**vision, "mlp_ratio": 3.0}}})
+
+    def make(weights, number):
+        tower = build_tower("one-block", "", allow_random=True, canvas=8)
+        block, recorded = tower.blocks[0], below(weights, f"blocks.{number}.")
+        names = {"attn.in_proj_": "attn.qkv.", "attn.out_proj.": "attn.proj.", "ln_": "norm"}
+        names.update({"mlp.c_fc.": "mlp.fc1.", "mlp.c_proj.": "mlp.fc2."})
+        state = {}
+        for name in block.state_dict():
+            there = next(name.replace(ours, theirs) for ours, theirs in names.items() if name.startswith(ours))
+            state[name] = recorded[there]
+        block.load_state_dict(state)
+        block.ln_1.eps = block.ln_2.eps = 1e-6
+        return tower
+
+    return make
+
+
+@pytest.mark.parametrize("number", SPARSE_BLOCKS)
+@pytest.mark.parametrize("run", RUNS)
+def test_a_tower_runs_a_sparse_block_as_the_release_does(one_block, run, number):
+    tensors = golden("sparse_tuning/sparse_tuning")
+    tower = one_block({name: value.float() for name, value in below(tensors, "weights/").items()}, number)
+    recorded = below(tensors, f"{run}/block{number:02d}.")
+    rate, fuse = RUNS[run]
+    tower.companions.append(SparseReduction(tower=tower, blocks=[0], keep_rates=[rate], fuse=fuse))
+    x = recorded["in"]
+    tokens, _ = tower.run(Tokens(x, prefix=1, grid=(1, x.shape[1] - 1)))
+    kept, by_position = recorded["topk_idx"].long().sort(1)
+    assert torch.equal(tokens.cells[:, : kept.shape[1]], kept) and tokens.x.shape == recorded["out"].shape
+    # without what the adapter beside the MLP adds; the fused token's size is another one here
+    theirs = recorded["out"] - recorded["adapter_out"]
+    rows = torch.take_along_dim(theirs[:, 1:], by_position[..., None], 1)
+    torch.testing.assert_close(tokens.x[:, 0], theirs[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(tokens.patches[:, : kept.shape[1]], rows, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("number", SPARSE_BLOCKS)

@@ -89,7 +89,9 @@ def test_a_checkpoint_of_all_tokens_serves_fewer(build, tmp_path):
     EffOWTCheckpointer(gated, partial=True).load(file)
     for model in (merging, gated):
         expected, loaded = plain.state_dict(), model.state_dict()
-        assert set(loaded) - set(expected) <= {GATE} and all(torch.equal(loaded[key], expected[key]) for key in expected)
+        assert set(loaded) - set(expected) <= {GATE} and all(
+            torch.equal(loaded[key], expected[key]) for key in expected
+        )
         assert all(level.isfinite().all() for level in model.backbone(image).values())
     # and what has one is refused by a model without
     EffOWTCheckpointer(gated, str(tmp_path)).save("gated")
