@@ -83,6 +83,9 @@ def _add_tokens(cfg: CN) -> None:
     tokens.SCORE = "auto"
     # sparse: the tokens taken out become one, which goes on in their place; False: they are gone
     tokens.FUSE = True
+    # sparse: what a cell without a token holds, beside a trained gate that starts at 0: hold (its last value; needed where
+    # FUSE is False) | follow (that, plus the change of its fused token since)
+    tokens.REBUILD = "follow"
     # merge: side, in tokens, of the windows that become one token
     tokens.MERGE_WINDOW = 2
     # merge: mean cosine similarity of a window's tokens [tau] below which it stays as it is; -1: none

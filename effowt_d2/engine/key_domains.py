@@ -17,7 +17,7 @@ from effowt_d2.modeling.side.layout import STRIDES, TAP_SHARINGS
 from effowt_d2.modeling.side.mixers import AXES, MIXERS
 from effowt_d2.modeling.side.sparse_interaction import INTERACTIONS
 from effowt_d2.modeling.side.topology import TOPOLOGIES
-from effowt_d2.modeling.tokens.kinds import NONE, REDUCTIONS, SCORE_SOURCES
+from effowt_d2.modeling.tokens.kinds import NONE, REBUILDS, REDUCTIONS, SCORE_SOURCES
 from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.modeling.tower.sites import ROLES
 from effowt_d2.modeling.transfer.side import TAP_INITS
@@ -69,6 +69,7 @@ _MODEL = {
     "TOKENS.WINDOW": _COUNT,
     "TOKENS.SCORE": Choice(SCORE_SOURCES),
     "TOKENS.FUSE": Flag(),
+    "TOKENS.REBUILD": Choice(tuple(REBUILDS)),
     "TOKENS.MERGE_WINDOW": Integer(2),
     "TOKENS.MERGE_THRESHOLD": Real(-1, 1),
     "SIDE.REDUCTION": _SIZE,

@@ -31,6 +31,7 @@ MODEL = {
     "TOKENS.KEEP_RATES": [0.0],
     "TOKENS.WINDOW": -1,
     "TOKENS.SCORE": "loudest",
+    "TOKENS.REBUILD": "blur",
     "TOKENS.MERGE_WINDOW": 1,
     "TOKENS.MERGE_THRESHOLD": NAN,
     "TRANSFER.STRATEGY": "half",

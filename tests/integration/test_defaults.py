@@ -56,7 +56,7 @@ PARTS = [
         },
     ),
     (TokenReduction, "MODEL.TOKENS", {name: name.upper() for name in ("blocks", "keep_rates", "window")}),
-    (SparseReduction, "MODEL.TOKENS", {"score": "SCORE", "fuse": "FUSE"}),
+    (SparseReduction, "MODEL.TOKENS", {name: name.upper() for name in ("score", "fuse", "rebuild")}),
     (MergeReduction, "MODEL.TOKENS", {name: name.upper() for name in ("merge_window", "merge_threshold")}),
     (TrackNamer, "NAMING", {name: name.upper() for name in NAMING}),
     (TwoViewMapper, "DATA", {"min_box_side": "MIN_BOX_SIDE"}),

@@ -84,7 +84,7 @@ def test_a_tower_runs_a_sparse_block_as_the_release_does(one_block, run, number)
     tower = one_block({name: value.float() for name, value in below(tensors, "weights/").items()}, number)
     recorded = below(tensors, f"{run}/block{number:02d}.")
     rate, fuse = RUNS[run]
-    tower.companions.append(SparseReduction(tower=tower, blocks=[0], keep_rates=[rate], fuse=fuse))
+    tower.companions["tokens"] = SparseReduction(tower=tower, blocks=[0], keep_rates=[rate], fuse=fuse, rebuild="hold")
     x = recorded["in"]
     tokens, _ = tower.run(Tokens(x, prefix=1, grid=(1, x.shape[1] - 1)))
     kept, by_position = recorded["topk_idx"].long().sort(1)

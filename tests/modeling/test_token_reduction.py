@@ -46,6 +46,8 @@ def images():
 def reduced(tower, kind=SparseReduction, **settings):
     """The tower, and its reduction."""
     settings = {"blocks": [0], "keep_rates": [0.5], **settings}
+    if settings.get("fuse") is False:
+        settings.setdefault("rebuild", "hold")
     tower.companions["tokens"] = kind(tower=tower, **settings)
     return tower, tower.companions["tokens"]
 
@@ -150,8 +152,8 @@ def test_taking_tokens_out_equals_hiding_them(build, images, name, settings):
 def test_padding_and_company_change_nothing(build, name, settings, kind):
     torch.manual_seed(2)
     tower, reduction = reduced(build(name, **settings), KINDS[kind], blocks=[0, 2], keep_rates=[0.6])
-    if isinstance(reduction.gate, torch.nn.Parameter):
-        torch.nn.init.ones_(reduction.gate)
+    for gate in reduction.parameters():
+        torch.nn.init.ones_(gate)
     images = torch.randn(2, 3, 128, 112)
     mask = torch.zeros(2, 8, 7, dtype=torch.bool)
     mask[0, :5, :6] = mask[1, :8, :5] = True
@@ -165,7 +167,7 @@ def test_padding_and_company_change_nothing(build, name, settings, kind):
 
 @pytest.mark.parametrize("settings", [{}, WINDOWS], ids=["global", "windows"])
 def test_dropped_cells_hold_their_last_value_and_others_have_their_token(build, images, settings):
-    tower, _ = reduced(build("tiny-vit", **settings))
+    tower, _ = reduced(build("tiny-vit", **settings), rebuild="hold")
     _, tokens, taps = watched(tower, images)
     first, last = taps[0].flatten(2).mT, taps[-1].flatten(2).mT
     for b in range(2):
@@ -174,6 +176,16 @@ def test_dropped_cells_hold_their_last_value_and_others_have_their_token(build, 
         assert torch.equal(last[b, kept], tokens.patches[b, there])
         others = sorted(set(range(24)) - set(kept.tolist()))
         assert len(others) == 12 and torch.equal(last[b, others], first[b, others])
+
+
+def test_dropped_cells_follow_their_fused_token(build, images):
+    tower, _ = reduced(build("tiny-vit"))
+    spy, tokens, taps = watched(tower, images)
+    fused = tokens.x[:, -1:] - spy.seen[0].x[:, -1:]
+    held, last = spy.seen[0].dense().flatten(2).mT, taps[-1].flatten(2).mT
+    dropped = torch.ones(2, 24, dtype=torch.bool).scatter(1, tokens.cells[:, :-1], False)
+    torch.testing.assert_close((last - held)[dropped], fused.expand_as(last)[dropped], atol=1e-5, rtol=0)
+    assert fused.abs().mean() > 0.1
 
 
 def test_merged_cells_move_alike(build, images):
@@ -249,6 +261,8 @@ WRONG = [
     ("window", -1, {"window": -1}),
     ("score", "loudest", {"score": "loudest"}),
     ("score", "learned", {"score": "learned", "fuse": False}),
+    ("rebuild", "blur", {"rebuild": "blur"}),
+    ("rebuild", "follow", {"rebuild": "follow", "fuse": False}),
 ]
 
 

@@ -17,7 +17,15 @@ from .reduction import TokenReduction
 from .select import select
 from .stages import check_effect, check_window, overall
 
-__all__ = ["NONE", "REDUCTIONS", "SCORE_SOURCES", "MergeReduction", "SparseReduction", "reduction_from_config"]
+__all__ = [
+    "NONE",
+    "REBUILDS",
+    "REDUCTIONS",
+    "SCORE_SOURCES",
+    "MergeReduction",
+    "SparseReduction",
+    "reduction_from_config",
+]
 
 NONE = "none"
 """MODEL.TOKENS.REDUCTION of a tower that runs on all tokens."""
@@ -28,47 +36,52 @@ SCORE_SOURCES = ("auto", "class", "mean", "learned")
 """Whose attention says which tokens stay: the class token's, that of the mean query of all tokens, or that of either
 plus a trained offset; ``auto`` is ``class`` where there is a class token, else ``mean``."""
 
+REBUILDS = {"hold": 0.0, "follow": 1.0}
+"""What part of the change of its fused token a cell takes over before the gate has learned."""
+
 
 @REDUCTIONS.register("sparse")
 class SparseReduction(TokenReduction):
     """The tokens that are attended to most stay, the others become one (Sparse-Tuning, arXiv 2405.14700).
 
-    With ``fuse``, a cell that lost its token takes over a part of what the token that stands for it changes by: a
-    trained gate per channel, which starts at 0.
+    With ``rebuild`` ``follow``, a cell that lost its token takes over what the token that stands for it changes by. A trained
+    gate per channel, which starts at 0, adds to that, or with ``hold`` to nothing.
 
     Args:
         tower, blocks, keep_rates, window: see :class:`TokenReduction`.
         score: of ``SCORE_SOURCES``.
-        fuse: the tokens that are dropped become one per window; otherwise they are gone.
+        fuse: the tokens that are dropped become one per window; otherwise they are gone, and there is no gate.
+        rebuild: of ``REBUILDS``.
 
     Raises:
-        ValueError: as there, or the score is unknown, needs a class token that is not there, or is learned without
-            ``fuse``, which alone gives it a gradient.
+        ValueError: as there, or score or rebuild are unknown, or need a class token or a fused token that is not there.
     """
 
-    def __init__(self, *, tower: Tower, score: str = "auto", fuse: bool = True, **stages):
+    def __init__(self, *, tower: Tower, score: str = "auto", fuse: bool = True, rebuild: str = "follow", **stages):
         super().__init__(tower=tower, **stages)
         check_effect(self.rates, self.window)
         check_choice("score", score, SCORE_SOURCES)
+        check_choice("rebuild", rebuild, REBUILDS)
         if score == "class" and not tower.prefix:
             raise bad_argument("score", f"class needs a class token, which {tower.name} has not; mean needs none")
-        if score == "learned" and not fuse:
-            raise bad_argument("score", "learned gets its gradient through the fused token, and fuse is off")
+        for name, value, alone in (("score", score, "learned"), ("rebuild", rebuild, "follow")):
+            if value == alone and not fuse:
+                raise bad_argument(name, f"{value} needs the fused token, and fuse is off")
         self.fuse = fuse
         self.by_class = score != "mean" and tower.prefix > 0
-        if fuse and self.blocks:
-            self.gate = nn.Parameter(torch.zeros(tower.embed_dim))
-        if score == "learned":
-            heads = tower.num_heads, tower.embed_dim // tower.num_heads
-            self.offsets = nn.ParameterDict(
-                {str(n): nn.Parameter(torch.zeros(1, heads[0], 1, heads[1])) for n in self.blocks}
-            )
-        else:
-            self.offsets = nn.ParameterDict()
+        self.start_from = REBUILDS[rebuild]
+        self.gate = nn.Parameter(torch.zeros(tower.embed_dim)) if fuse and self.blocks else None
+        offset = 1, tower.num_heads, 1, tower.embed_dim // tower.num_heads
+        learned = self.blocks if score == "learned" else []
+        self.offsets = nn.ParameterDict({str(number): nn.Parameter(torch.zeros(offset)) for number in learned})
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
-        return {"score": cfg.MODEL.TOKENS.SCORE, "fuse": cfg.MODEL.TOKENS.FUSE}
+        tokens = cfg.MODEL.TOKENS
+        return {"score": tokens.SCORE, "fuse": tokens.FUSE, "rebuild": tokens.REBUILD}
+
+    def followed(self):
+        return None if self.gate is None else self.start_from + self.gate
 
     def step(self, number, tokens, members, cells, q, k):
         prefix = tokens.prefix
@@ -109,7 +122,6 @@ class MergeReduction(TokenReduction):
 
     def __init__(self, *, tower: Tower, merge_window: int = 2, merge_threshold: float = -1.0, **stages):
         super().__init__(tower=tower, **stages)
-        self.gate = 1.0
         self.side = check_window("merge_window", merge_window, tower, low=2)
         if self.window % merge_window:
             raise bad_argument("merge_window", f"must divide the windows of {self.window} tokens, got {merge_window}")
@@ -126,6 +138,9 @@ class MergeReduction(TokenReduction):
     def from_config(cls, cfg: CfgNode) -> dict:
         tokens = cfg.MODEL.TOKENS
         return {"merge_window": tokens.MERGE_WINDOW, "merge_threshold": tokens.MERGE_THRESHOLD}
+
+    def followed(self):
+        return 1.0
 
     def step(self, number, tokens, members, cells, q, k):
         windows = SmallWindows.of_map(tokens.grid, self.side, self.window, self.outer)

@@ -47,8 +47,6 @@ class TokenReduction(nn.Module):
         self, *, tower: Tower, blocks: Sequence[int] = (), keep_rates: Sequence[float] = (0.7,), window: int = 0
     ):
         super().__init__()
-        # what part of its standing token's change a cell without a token takes over, see CellMap.dense
-        self.gate: Tensor | float | None = None
         self.rates = keep_by_block(tower, blocks, keep_rates)
         self.outer = tower.window
         self.window = check_window("window", window, tower) or tower.window
@@ -135,7 +133,7 @@ class ReductionPass(BlockHook):
             cells=step.place(cells, reduction.pooled_cells(step, cells)),
             valid=step.valid,
             parts=within and _sums(step.sizes, within),
-            rebuild=partial(now.dense, gate=reduction.gate),
+            rebuild=partial(now.dense, gate=reduction.followed()),
         )
 
 
