@@ -63,6 +63,16 @@ def test_an_image_is_the_same_alone_and_in_a_padded_batch(build, neck, reduction
     assert_alone_as_in_a_padded_batch(build(neck, reduction, *options).eval())
 
 
+@pytest.mark.parametrize("method", ["lora", "tmoe"])
+def test_adapters_train_beside_fewer_tokens(build, method):
+    backbone = build("zero_shot", "sparse", "MODEL.PEFT.METHOD", method, "MODEL.PEFT.RANK", 4).train()
+    sum(level.square().mean() for level in backbone(torch.randn(1, 3, 64, 64)).values()).backward()
+    attached = {name: p for name, p in backbone.tower.named_parameters() if p.requires_grad}
+    assert "companions.tokens.gate" in attached and any(name.startswith("adapters.") for name in attached)
+    assert all(p.grad is not None for p in attached.values())
+    assert_alone_as_in_a_padded_batch(backbone.eval())
+
+
 @pytest.mark.parametrize("neck", NECKS)
 def test_a_rate_of_1_equals_no_reduction(build, neck):
     image = torch.randn(1, 3, 64, 64)
