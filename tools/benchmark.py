@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What training and inference cost with each transfer strategy and token reduction, on the same tower, image, batch and heads.
+"""What training and inference cost with each transfer strategy, PEFT method and token reduction, all else being equal.
 
     python tools/benchmark.py --config-file configs/EffOWT/effowt_vit_l14.yaml --size 1024 1024 --json OUT
 
@@ -8,13 +8,15 @@ the sum of weights, gradients, AdamW's state, and what autograd saved (by hooks 
 Beside it stand the process's peak resident memory, each strategy in a process of its own, and on a GPU the allocator's
 peak. Weights are random, images noise. The table is Markdown; ratios are to ``full`` without token reduction. With
 
-    python tools/benchmark.py --config-file CONFIG --strategies full side --reductions none sparse --keep-rates 0.7 0.5
+    python tools/benchmark.py --config-file CONFIG --strategies full side --methods none lora --reductions none sparse \
+        --keep-rates 0.7 0.5
 
-``side`` and ``full`` are measured on all tokens, and on 0.7 and 0.5 of them at each stage.
+``full``, ``side`` and ``side`` with LoRA are measured on all tokens, and on 0.7 and 0.5 of them at each stage.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import multiprocessing
 import os
@@ -37,11 +39,13 @@ import effowt_d2
 from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
 from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast, training_precision
+from effowt_d2.modeling.peft import METHODS
 from effowt_d2.modeling.tokens import NONE
 from effowt_d2.modeling.tokens import REDUCTIONS as REDUCTIONS_BY_NAME
 from effowt_d2.utils.imports import import_modules
 
 STRATEGIES = ("full", "zero_shot", "side")
+PEFT_METHODS = tuple(name for name in METHODS.names() if name != "full")
 REDUCTIONS = (NONE, *REDUCTIONS_BY_NAME.names())
 GIB = 2**30
 
@@ -51,6 +55,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="ratios need full among them")
+    add("--methods", nargs="+", choices=PEFT_METHODS, default=[NONE], help="of PEFT, with all strategies but full")
     add("--reductions", nargs="+", choices=REDUCTIONS, default=[NONE], help="of tokens (MODEL.TOKENS.REDUCTION)")
     add("--keep-rates", type=float, nargs="+", default=[0.7], metavar="R", help="of every stage, for each reduction")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"))
@@ -70,7 +75,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
     """The model with random weights; the same seed for all strategies, so that the heads agree."""
     cfg = cfg.clone()
-    cfg.MODEL.DEVICE, cfg.MODEL.TRANSFER.STRATEGY = device, strategy
+    cfg.MODEL.DEVICE, cfg.MODEL.TRANSFER.STRATEGY, cfg.MODEL.TRANSFER.NECK = device, strategy, ""
     cfg.MODEL.VLM.WEIGHTS, cfg.MODEL.VLM.ALLOW_RANDOM = "", True
     if strategy == "full":
         cfg.MODEL.VLM.PRECISION = "float32"
@@ -81,13 +86,14 @@ def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
 def variants(cfg: CfgNode, args: argparse.Namespace) -> dict[str, tuple[CfgNode, str]]:
     """What is measured, by name: a config and a strategy."""
     found = {}
-    for strategy in args.strategies:
-        for reduction in args.reductions:
-            for rate in args.keep_rates[:1] if reduction == NONE else args.keep_rates:
-                changed = cfg.clone()
-                changed.MODEL.TOKENS.REDUCTION = reduction
-                changed.MODEL.TOKENS.KEEP_RATES = [rate]
-                found[strategy if reduction == NONE else f"{strategy}, {reduction} {rate:g}"] = (changed, strategy)
+    for strategy, method, reduction in itertools.product(args.strategies, args.methods, args.reductions):
+        for rate in args.keep_rates:
+            own = strategy == "full" or method == NONE
+            changed = cfg.clone()
+            changed.MODEL.PEFT.METHOD = "" if own else method
+            changed.MODEL.TOKENS.REDUCTION, changed.MODEL.TOKENS.KEEP_RATES = reduction, [rate]
+            name = strategy if own else f"{strategy} + {method}"
+            found[name if reduction == NONE else f"{name}, {reduction} {rate:g}"] = (changed, strategy)
     return found
 
 

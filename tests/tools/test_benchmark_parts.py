@@ -30,6 +30,21 @@ def test_one_strategy_in_half_precision_without_ratios(tmp_path, capsys):
     assert report["figures"]["side"]["memory"]["weights"] == 4 * total - 2 * frozen
 
 
+def test_what_is_measured_by_name():
+    cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
+    options = "--strategies full side --methods none lora --reductions none sparse --keep-rates 0.7 0.5"
+    found = benchmark.variants(cfg, benchmark.parse_args(["--config-file", QUICK, *options.split()]))
+    names = [
+        f"{name}{tokens}" for name in ("full", "side", "side + lora") for tokens in ("", ", sparse 0.7", ", sparse 0.5")
+    ]
+    assert list(found) == names
+    changed, strategy = found["side + lora, sparse 0.5"]
+    assert strategy == "side" and changed.MODEL.PEFT.METHOD == "lora"
+    assert (changed.MODEL.TOKENS.REDUCTION, changed.MODEL.TOKENS.KEEP_RATES) == ("sparse", [0.5])
+    model = benchmark.build(changed, strategy, "cpu")
+    assert {"tokens", "peft"} <= set(count_parameters(model))
+
+
 def test_a_wrong_key_is_one_line():
     with raises(SystemExit, "benchmark.py", "NO.SUCH"):
         benchmark.main(["--config-file", QUICK, "--opts", "NO.SUCH", "1"])
