@@ -233,6 +233,16 @@ def test_a_rounded_tower_runs(build, images, kind):
     assert all(tap.dtype is torch.float32 and tap.isfinite().all() for tap in taps)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_takes_out_nearly_the_same_tokens(build, images, kind):
+    tower, _ = reduced(build("tiny-vit"), KINDS[kind])
+    expected, _ = tower.run(tower.embed(images))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, taps = tower.run(tower.embed(images), [3])
+    assert taps[0].isfinite().all() and found.x.shape == expected.x.shape
+    assert (found.cells == expected.cells).float().mean() > 0.8
+
+
 def test_two_reductions_of_one_tower_are_refused(build, images):
     tower, _ = reduced(build("tiny-vit"))
     tower.companions["second"] = SparseReduction(tower=tower, blocks=[1], keep_rates=[0.5])
