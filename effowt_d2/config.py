@@ -30,10 +30,11 @@ def add_effowt_config(cfg: CN) -> None:
 
 def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM = CN()
-    # open_clip model name of the vision-language tower, or a model config shipped with this package
+    # open_clip model name of the vision-language tower, a model config shipped with this package, or "timm://NAME"
+    # (a ViT of timm, such as DINOv2's)
     cfg.MODEL.VLM.NAME = "ViT-B-16"
     # "openclip://TAG" (open_clip's pretrained tag), "effowt://FILE" (shipped with this package), or a file of a CLIP
-    # model or of an EVA detector
+    # model, of an EVA detector or of a ViT of DINOv2 or timm
     cfg.MODEL.VLM.WEIGHTS = ""
     # True: an empty WEIGHTS means random weights; otherwise it is an error
     cfg.MODEL.VLM.ALLOW_RANDOM = False
@@ -47,6 +48,10 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM.PRECISION = "float32"
     # backend of torch.compile for the tower's blocks, such as "inductor"; "": not compiled
     cfg.MODEL.VLM.COMPILE = ""
+    # pixels per token: 16, or the tower's patch size, which images are not scaled for; a pyramid needs 16
+    cfg.MODEL.VLM.STRIDE = 16
+    # probability that a half of a block is left out for an image, where something inside the tower trains
+    cfg.MODEL.VLM.DROP_PATH = 0.0
     # True: take an EVA detection checkpoint without its relative positions, which changes its features
     cfg.MODEL.VLM.DROP_RELATIVE_POSITIONS = False
 

@@ -46,6 +46,8 @@ _MODEL = {
     "VLM.GLOBAL_BLOCKS": ListOf(_COUNT),
     "VLM.PRECISION": _PRECISION,
     "VLM.COMPILE": Text(),
+    "VLM.STRIDE": _SIZE,
+    "VLM.DROP_PATH": Real(0, 1, open_high=True),
     "VLM.DROP_RELATIVE_POSITIONS": Flag(),
     "UNSAFE_PICKLE": Flag(),
     "PARTIAL": Flag(),

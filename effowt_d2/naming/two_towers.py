@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from effowt_d2.modeling.tower import Tower, build_tower
 from effowt_d2.modeling.tower.builder import OPENCLIP, fetch_weights, find_weights, without_random_warning
 from effowt_d2.modeling.tower.eva_weights import is_eva_detector
+from effowt_d2.modeling.tower.timm_trunks import is_timm
 from effowt_d2.modeling.tower.weight_files import read_weights
 from effowt_d2.utils.arguments import about_argument, bad_argument
 from effowt_d2.utils.state_dicts import check_tensors
@@ -109,6 +110,8 @@ def load_two_towers(
         source = fetch_weights(name, source)
     with about_argument("weights"):
         state = read_weights(source, unsafe_pickle=unsafe_pickle)
+    if is_timm(name):
+        raise _without_text(source, f"{name} is a vision model")
     if is_eva_detector(state):  # which could serve as a tower
         raise _without_text(source, "it is a detection checkpoint of EVA")
     if tower is None or not _serves(tower, name, device):

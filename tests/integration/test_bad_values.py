@@ -26,6 +26,8 @@ MODEL = {
     "VLM.GLOBAL_BLOCKS": [99],
     "VLM.PRECISION": "int8",
     "VLM.COMPILE": "gcc",
+    "VLM.STRIDE": 8,
+    "VLM.DROP_PATH": 1.5,
     "TOKENS.REDUCTION": "half",
     "TOKENS.BLOCKS": [99],
     "TOKENS.KEEP_RATES": [0.0],

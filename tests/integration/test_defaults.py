@@ -50,7 +50,10 @@ PARTS = [
         build_tower,
         "MODEL.VLM",
         {
-            **{name: name.upper() for name in ("allow_random", "canvas", "window", "global_blocks", "precision")},
+            **{
+                name: name.upper()
+                for name in ("allow_random", "canvas", "window", "global_blocks", "precision", "stride", "drop_path")
+            },
             "compile_backend": "COMPILE",
             "drop_relative_positions": "DROP_RELATIVE_POSITIONS",
         },

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from detectron2.utils.events import EventStorage
 from helpers.golden import below, golden
 from helpers.messages import raises
+from helpers.tiny_timm import update_state
 
 from effowt_d2.modeling.peft import LoRA, TMoE, TMoEMethod, gate_statistics, log_gates, merge
 from effowt_d2.modeling.tower import build_tower
@@ -47,25 +48,11 @@ def test_one_product_is_the_loop_forward_and_backward(form):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def load_golden(tensors, layer):
-    """Tensors of a release's layer, by its names."""
-
-    def stacked(name, dim):
-        parts = [tensors[f"{name}.{n}"] for n in range(layer.num_experts) if f"{name}.{n}" in tensors]
-        return torch.cat(parts, dim) if parts else tensors[name]
-
-    state = {"A": stacked("compress_expert", 0), "B": stacked("routed_experts", 1)}
-    state["router.weight"] = tensors["expert_route.weight"]
-    if "shared_expert" in tensors:
-        state["ungated"] = tensors["shared_expert"]
-    return state
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_golden_layer_with_gates_and_gradients(form):
     file = golden("spmtrack/tmoe")
     tensors, layer = below(file, f"{form}."), make(**FORMS[form])
-    layer.load_state_dict(load_golden(below(tensors, "tmoe."), layer))
+    layer.load_state_dict(update_state(below(tensors, "tmoe.")))
     x = file["x"].clone().requires_grad_()
     close = {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(F.linear(x, layer.router.weight).softmax(-1), tensors["gates"], **close)
@@ -73,7 +60,7 @@ def test_golden_layer_with_gates_and_gradients(form):
     torch.testing.assert_close(y, tensors["out"], **close)
     (y * file["grad_out"]).sum().backward()
     recorded = below(tensors, "grad.")
-    gradients = load_golden(below(recorded, "tmoe."), layer)
+    gradients = update_state(below(recorded, "tmoe."))
     found = {name: p.grad for name, p in layer.named_parameters()} | {"x": x.grad}
     assert found.keys() == gradients.keys() | {"x"}
     for name, value in {**gradients, "x": recorded["x"]}.items():
@@ -85,7 +72,7 @@ def test_golden_fused_layer():
     parts = []
     for role in "qkv":
         tensors, layer = below(file, f"qkv.{role}."), make(24, 24)
-        layer.load_state_dict(load_golden(below(tensors, "tmoe."), layer))
+        layer.load_state_dict(update_state(below(tensors, "tmoe.")))
         parts.append(F.linear(file["x"], tensors["linear.weight"], tensors["linear.bias"]) + layer(file["x"]))
     torch.testing.assert_close(torch.cat(parts, -1), file["qkv.out"], rtol=1e-4, atol=1e-5)
 

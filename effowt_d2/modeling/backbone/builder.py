@@ -10,12 +10,12 @@ from torch import Tensor
 
 from effowt_d2.modeling.layers.levels import LEVELS, check_levels, with_coarser
 from effowt_d2.modeling.layers.masks import valid_mask
-from effowt_d2.modeling.peft import build_peft, log_gates, peft_keys
+from effowt_d2.modeling.peft import log_gates
 from effowt_d2.modeling.tokens import TokenReduction, reduction_from_config
-from effowt_d2.modeling.tower.builder import build_tower
 from effowt_d2.modeling.tower.tower import STRIDE, Tower
 from effowt_d2.modeling.transfer.ownership import TrainedPart, tower_parts
-from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy, transfer_of
+from effowt_d2.modeling.transfer.strategy import TransferStrategy, build_strategy
+from effowt_d2.modeling.transfer.towers import tower_from_config
 from effowt_d2.utils.arguments import bad_argument, config_keys
 from effowt_d2.utils.checks import check_count, check_number
 
@@ -98,10 +98,7 @@ class EffOWTBackbone(Backbone):
     def from_config(cls, cfg: CfgNode):
         levels = check_levels(cfg.MODEL.TRANSFER.LEVELS)
         out_channels = check_count("out_channels", cfg.MODEL.TRANSFER.OUT_CHANNELS)
-        method = build_peft(cfg, transfer_of(cfg).method)
-        tower = _tower_from_config(cfg, frozen=not method.trains_base)
-        with peft_keys():
-            method.apply(tower)
+        tower = tower_from_config(cfg)
         return {
             "tower": tower,
             "strategy": build_strategy(cfg, tower),
@@ -166,24 +163,6 @@ def _finalise_tower(backbone: EffOWTBackbone, *_) -> None:
     backbone.tower.finalise()
 
 
-def _tower_from_config(cfg: CfgNode, *, frozen: bool) -> Tower:
-    vlm = cfg.MODEL.VLM
-    with config_keys("MODEL.VLM", compile_backend="MODEL.VLM.COMPILE", unsafe_pickle="MODEL.UNSAFE_PICKLE"):
-        return build_tower(
-            vlm.NAME,
-            vlm.WEIGHTS,
-            allow_random=vlm.ALLOW_RANDOM,
-            canvas=vlm.CANVAS,
-            frozen=frozen,
-            window=vlm.WINDOW,
-            global_blocks=list(vlm.GLOBAL_BLOCKS),
-            precision=vlm.PRECISION,
-            compile_backend=vlm.COMPILE,
-            drop_relative_positions=vlm.DROP_RELATIVE_POSITIONS,
-            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
-        )
-
-
 @BACKBONE_REGISTRY.register()
 def build_effowt_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EffOWTBackbone:
     """The backbone of a config, see ``effowt_d2.add_effowt_config``.
@@ -194,5 +173,11 @@ def build_effowt_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EffOWTBackbon
     if input_shape.channels != 3:
         raise ValueError(f"the tower takes 3 channels, MODEL.PIXEL_MEAN has {input_shape.channels}")
     factors = {name: f"SOLVER.{name.upper()}" for name in ("tower_lr_factor", "peft_lr_factor")}
-    with config_keys("MODEL.TRANSFER", input_format="INPUT.FORMAT", blocks="MODEL.TOKENS.BLOCKS", **factors):
+    with config_keys(
+        "MODEL.TRANSFER",
+        stride="MODEL.VLM.STRIDE",
+        input_format="INPUT.FORMAT",
+        blocks="MODEL.TOKENS.BLOCKS",
+        **factors,
+    ):
         return EffOWTBackbone(cfg)

@@ -1,6 +1,6 @@
 """The frozen tower: the vision transformer of a CLIP model as a source of dense features."""
 
-from . import conv_stem, eva  # noqa: F401  they register their families
+from . import conv_stem, eva, timm_vit  # noqa: F401  they register their families
 from .builder import build_tower
 from .hooks import BlockHook, attention_row
 from .sites import ROLES, Site

@@ -2,12 +2,12 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import open_clip
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from effowt_d2.assets import register_vlm_configs
 from effowt_d2.assets.paths import resolve_weights
@@ -17,6 +17,7 @@ from effowt_d2.utils.checks import check_count
 from . import eva_weights
 from .families import FAMILIES
 from .precision import check_backend, check_precision
+from .timm_trunks import check_timm_name, create_trunk, is_timm, load_trunk, pixels_of
 from .tower import STRIDE, Tower
 from .weight_files import load_clip_tower, read_weights
 
@@ -35,6 +36,7 @@ def build_tower(
     precision: str = "float32",
     compile_backend: str = "",
     stride: int = STRIDE,
+    drop_path: float = 0.0,
     drop_relative_positions: bool = False,
     unsafe_pickle: bool = False,
 ) -> Tower:
@@ -45,12 +47,12 @@ def build_tower(
     Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` says.
 
     Args:
-        name: open_clip's model name, or a model shipped with this package.
+        name: open_clip's model name, a model shipped with this package, or ``timm://NAME`` for one of timm's ViTs.
         weights: ``openclip://TAG``, ``effowt://NAME``, or a file (.pt, .bin, .safetensors) of the whole CLIP model or
             of one of EVA's detectors, which are told apart by their keys.
         allow_random: empty weights mean random ones instead of an error.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
-        frozen, window, global_blocks, precision, compile_backend, stride: see :class:`Tower`.
+        frozen, window, global_blocks, precision, compile_backend, stride, drop_path: see :class:`Tower`.
         drop_relative_positions: take a detector's weights without its relative positions instead of refusing them.
         unsafe_pickle: read files that hold more than tensors and plain values; they can run any code.
 
@@ -67,14 +69,16 @@ def build_tower(
     check_precision(precision, frozen)
     check_backend(compile_backend)
     settings = {"canvas": canvas, "frozen": frozen, "window": window, "global_blocks": global_blocks}
-    settings.update(precision=precision, compile_backend=compile_backend, stride=stride)
+    settings.update(precision=precision, compile_backend=compile_backend, stride=stride, drop_path=drop_path)
     if source is None:
-        return _wrap(_create(name), name, **settings)
+        return _wrap_timm(name, **settings) if is_timm(name) else _wrap(_create(name), name, **settings)
     pixels, file = {}, source
     if weights.startswith(OPENCLIP):
         pixels, file = open_clip.get_pretrained_cfg(name, source), fetch_weights(name, source)
     with about_argument("weights"):
         state = read_weights(file, unsafe_pickle=unsafe_pickle)
+    if is_timm(name):
+        return _wrap_timm(name, state, file, **settings)
     with without_random_warning():
         model = _create(name, force_preprocess_cfg={key: pixels[key] for key in ("mean", "std") if key in pixels})
     with about_argument("weights"):
@@ -100,16 +104,27 @@ def _create(name: str, **arguments) -> nn.Module:
     return open_clip.create_model(name, load_weights=False, pretrained_text=False, device=device, **arguments)
 
 
+def _wrap_timm(name: str, state: Mapping[str, Tensor] | None = None, file: str = "", **settings) -> Tower:
+    trunk = create_trunk(name)
+    if state is not None:
+        with about_argument("weights"):
+            load_trunk(trunk, state, name=name, file=file).log()
+    return _in_family(trunk, name, **{**pixels_of(trunk), **settings})
+
+
 def _wrap(model: nn.Module, name: str, **settings) -> Tower:
-    visual = model.visual
+    pixels = open_clip.get_model_preprocess_cfg(model)
+    return _in_family(model.visual, name, **{"pixel_mean": pixels["mean"], "pixel_std": pixels["std"], **settings})
+
+
+def _in_family(visual: nn.Module, name: str, **settings) -> Tower:
     family = next((f for f in FAMILIES if f.accepts(visual)), None)
     if family is None:
         raise bad_argument(
             "name",
             f"{name!r}: its tower ({type(visual).__name__}) is of no registered family; registered: {FAMILIES.names()}",
         )
-    pixels = open_clip.get_model_preprocess_cfg(model)
-    return family(visual, name=name, **{"pixel_mean": pixels["mean"], "pixel_std": pixels["std"], **settings})
+    return family(visual, name=name, **settings)
 
 
 def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str | None:
@@ -121,14 +136,17 @@ def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str 
     if not weights:
         if allow_random:
             return None
+        tags = [] if is_timm(name) else open_clip.list_pretrained_tags_by_model(name)
+        others = f" or one of {[OPENCLIP + tag for tag in tags]}" if tags else ""
         raise bad_argument(
             "weights",
-            f"are empty: the tower {name} would be random. Name a file or one of "
-            f"{[OPENCLIP + tag for tag in open_clip.list_pretrained_tags_by_model(name)]}, or set allow_random "
+            f"are empty: the tower {name} would be random. Name a file{others}, or set allow_random "
             "(MODEL.VLM.ALLOW_RANDOM True)",
         )
     if weights.startswith(OPENCLIP):
         tag = weights[len(OPENCLIP) :]
+        if is_timm(name):
+            raise bad_argument("weights", f"{weights}: open_clip has none of {name}, name a file")
         _check_tag(name, tag)
         return tag
     with about_argument("weights"):
@@ -139,6 +157,9 @@ def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str 
 
 
 def _check_name(name: str) -> None:
+    if is_timm(name):
+        check_timm_name(name)
+        return
     register_vlm_configs()
     known = open_clip.list_models()
     if name not in known:

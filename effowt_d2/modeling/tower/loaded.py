@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from effowt_d2.modeling.layers.drop_path import add_branch
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_number
 
 from .base_tensors import BaseTensors
 from .family import Family
@@ -48,6 +50,7 @@ class LoadedTower(Family):
         precision: dtype of weights and computation: float32, or bfloat16 or float16 where no loaded parameter trains.
         compile_backend: of ``torch.compile`` for the blocks; empty for none.
         stride: pixels per token, 16 or the patch size.
+        drop_path: probability in [0, 1) that a half of a block is left out in training, for an image.
 
     Precision and compilation take effect in :meth:`finalise`; until then the weights are as they were loaded, for what
     is cut out of them.
@@ -74,6 +77,7 @@ class LoadedTower(Family):
         precision: str = "float32",
         compile_backend: str = "",
         stride: int = STRIDE,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         if stride not in (STRIDE, patch_size):
@@ -84,6 +88,7 @@ class LoadedTower(Family):
         self.num_heads = num_heads
         self.patch_size = patch_size
         self.stride = stride
+        self.drop_path = check_number("drop_path", drop_path, 0, 0.99)
         self.pixel_mean = tuple(pixel_mean)
         self.pixel_std = tuple(pixel_std)
         self.canvas = canvas
@@ -194,8 +199,23 @@ class LoadedTower(Family):
         self, block: nn.Module, x: Tensor, *, adapters: Adapters, keys: Tensor | None, turns: Tensor | None
     ) -> Tensor:
         """A whole block: (B, L, d) to (B, L, d)."""
-        x = x + self.attend(block, x, adapters=adapters, keys=keys, turns=turns)[0]
-        return x + self.feed(block, x, adapters=adapters)
+
+        def attend(part: Tensor, rows: Tensor | None) -> Tensor:
+            of_rows = keys if keys is None or rows is None else keys[rows]
+            return self.attend(block, part, adapters=adapters, keys=of_rows, turns=_of_rows(turns, rows))[0]
+
+        x = add_branch(x, attend, self.drop_rate)
+        return add_branch(x, lambda part, rows: self.feed(block, part, adapters=adapters), self.drop_rate)
+
+    @property
+    def drop_rate(self) -> float:
+        """``drop_path`` in training, else 0."""
+        return self.drop_path if self.training else 0.0
+
+
+def _of_rows(turns: Tensor | None, rows: Tensor | None) -> Tensor | None:
+    """Those of some images, where they differ between images."""
+    return turns if turns is None or rows is None or turns.ndim == 2 else turns[rows]
 
 
 def _before_reload(tower: LoadedTower, state_dict: Mapping[str, Tensor], prefix: str, *_) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from timm.layers import drop_path
 from torch import Tensor
 
 from effowt_d2.utils.arguments import bad_argument
@@ -102,13 +103,14 @@ class Pass:
 
         def attend(x: Tensor, *, keys: Tensor | None, turns: Tensor | None) -> Tensor:
             branch, *heads[:] = tower.calls.attend(tower, block, x, adapters=adapters, keys=keys, turns=turns)
-            return x + branch
+            return x + drop_path(branch, tower.drop_rate, training=True)
 
         windowed = self._in_windows(number)
         self.tokens = replace(self.tokens, x=self._apply(number, attend))
         self._reduce(number, *([None, None] if windowed else heads))
         tokens = self.tokens
-        x = tokens.x + tower.calls.feed(tower, block, tokens.x, adapters=adapters)
+        fed = tower.calls.feed(tower, block, tokens.x, adapters=adapters)
+        x = tokens.x + drop_path(fed, tower.drop_rate, training=True)
         for extra in (hook.beside_feed(number, tokens) for hook in self.hooks):
             x = x if extra is None else x + extra
         self.tokens = replace(tokens, x=x)
