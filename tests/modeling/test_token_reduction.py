@@ -72,7 +72,7 @@ def watched(tower, images, mask=None, **settings):
 
 
 @pytest.mark.parametrize("settings", [{}, WINDOWS], ids=["global", "windows"])
-@pytest.mark.parametrize("name", TOWERS)
+@pytest.mark.parametrize("name", ["tiny-vit", "detector"])
 def test_a_rate_of_1_changes_no_bit(build, images, name, settings):
     plain = build(name, **settings)(images)
     tower, _ = reduced(build(name, **settings), keep_rates=[1.0])
@@ -307,18 +307,19 @@ def test_what_a_tower_lacks_is_named(build):
         reduced(build("tiny-eva01", **WINDOWS), window=3)
 
 
-def flops(**settings):
-    """Multiply-adds of ViT-B/16 on 224 pixels; torch counts each as two operations."""
+def flops(tower):
+    """Multiply-adds on 224 pixels; torch counts each as two operations."""
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        tower = build_tower("ViT-B-16", "", canvas=0)
-        tower.companions["tokens"] = SparseReduction(tower=tower, **settings)
         with FlopCounterMode(display=False) as counter:
             tower(torch.empty(1, 3, 224, 224), taps=[11])
     return counter.get_total_flops() // 2
 
 
 def test_a_vit_b_at_keep_rate_70_percent_does_66_percent_of_the_work():
-    dense = flops(keep_rates=[1.0])
-    count = flops(keep_rates=[0.7])
+    with torch.device("meta"):
+        tower = build_tower("ViT-B-16", "", canvas=0)
+        dense = flops(tower)
+        tower.companions["tokens"] = SparseReduction(tower=tower, keep_rates=[0.7])
     assert dense == pytest.approx(17.56e9, rel=0.01)
+    count = flops(tower)
     assert count == pytest.approx(11.61e9, rel=0.01) and 0.62 <= count / dense <= 0.70
