@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import tiny_timm  # noqa: F401  registers its models
 from helpers.messages import raises
 from helpers.tiny_eva import SWITCHES, detector_state, detector_trunk, register_tiny_evas
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -133,17 +134,17 @@ class Oracle(BlockHook):
             return replace(tokens, valid=self.kept), lambda rows: rows
 
 
-@pytest.mark.parametrize("settings", [{}, WINDOWS], ids=["global", "windows"])
-@pytest.mark.parametrize("name", TOWERS)
+@pytest.mark.parametrize("settings", [{}, {"window": 2, "global_blocks": [0]}], ids=["global", "windows"])
+@pytest.mark.parametrize("name", [*TOWERS, "timm://tiny_dinov2_reg"])
 def test_taking_tokens_out_equals_hiding_them(build, images, name, settings):
     tower, _ = reduced(build(name, **settings), fuse=False)
     _, tokens, taps = watched(tower, images)
     kept = torch.zeros(2, math.prod(GRID), dtype=torch.bool).scatter(1, tokens.cells, True)
     plain = build(name, **settings)
-    hidden = plain.run(plain.embed(images), [2], [Oracle(0, kept)])[1][0]
-    kept = kept.unflatten(1, GRID)[:, None]
-    torch.testing.assert_close((taps[2] * kept), (hidden * kept), atol=2e-5, rtol=0)
-    assert taps[2][~kept.expand_as(taps[2])].abs().sum() > 0
+    hidden = plain.run(plain.embed(images), [plain.depth - 1], [Oracle(0, kept)])[1][0]
+    kept = kept.unflatten(1, GRID)[:, None].expand_as(hidden)
+    torch.testing.assert_close(taps[-1][kept], hidden[kept], atol=2e-5, rtol=0)
+    assert taps[-1][~kept].abs().sum() > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
