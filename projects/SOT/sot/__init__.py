@@ -1,0 +1,1 @@
+"""Single-object tracking: what trackers of one given object share."""

@@ -1,0 +1,79 @@
+"""Where a token lies and what it belongs to: one table of positions for both crops, and a vector per type of token.
+
+Shapes: B pairs of crops, d channels, a template grid of h x w and a search grid of H x W tokens.
+
+    positions, H x W            template takes         the three types, learned
+    +--------+----+             the top left           0  template, background
+    | h x w  |    |             h x w of them          1  template, target
+    +--------+    |                                    2  search
+    |             |
+    +-------------+
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from effowt_d2.utils.arguments import bad_argument
+
+__all__ = ["TokenEmbedding", "resize_positions"]
+
+_SEARCH = 2
+
+
+class TokenEmbedding(nn.Module):
+    """Adds position and type to patches (the decoupled embedding of LoRAT, arXiv 2403.05231).
+
+    Args:
+        positions: (d, g, g) those of the pre-trained tower; resized to the search grid once, and not trained.
+        template_grid: (h, w).
+        search_grid: (H, W).
+
+    Attributes:
+        types: (3, d), trained.
+
+    Raises:
+        ValueError: the template grid is larger than the search grid.
+    """
+
+    def __init__(self, *, positions: Tensor, template_grid: tuple[int, int], search_grid: tuple[int, int]):
+        super().__init__()
+        if template_grid[0] > search_grid[0] or template_grid[1] > search_grid[1]:
+            raise bad_argument(
+                "template_grid", f"must lie within the search grid {tuple(search_grid)}, got {tuple(template_grid)}"
+            )
+        self.template_grid = template_grid
+        self.types = nn.Parameter(torch.empty(3, len(positions), device=positions.device))
+        nn.init.trunc_normal_(self.types, std=0.02)
+        table = resize_positions(positions.detach(), search_grid)
+        # of the tower, whose tensors no checkpoint of a tracker holds
+        self.register_buffer("positions", table, persistent=False)
+
+    def template(self, patches: Tensor, foreground: Tensor) -> Tensor:
+        """
+        Args:
+            patches: (B, d, h, w).
+            foreground: (B, h, w) true or 1 for tokens that show the target.
+
+        Returns:
+            (B, h * w, d), in order of rows.
+        """
+        h, w = self.template_grid
+        types = self.types[foreground.long()].flatten(1, 2)
+        return _sequence(patches + self.positions[:, :h, :w]) + types
+
+    def search(self, patches: Tensor) -> Tensor:
+        """Patches (B, d, H, W) as (B, H * W, d), in order of rows."""
+        return _sequence(patches + self.positions) + self.types[_SEARCH]
+
+
+def _sequence(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A table (d, g, g) on another grid, (d, rows, columns): bicubic, without smoothing; unchanged on its own grid."""
+    if tuple(positions.shape[1:]) == tuple(grid):
+        return positions.clone()
+    resized = F.interpolate(positions[None].float(), size=tuple(grid), mode="bicubic", align_corners=False)[0]
+    return resized.to(positions)
