@@ -271,7 +271,9 @@ def _add_naming(cfg: CN) -> None:
 
 def _add_data(cfg: CN) -> None:
     cfg.DATA = CN()
-    # from a record to a training sample, registered in effowt_d2.data.MAPPERS
+    # what makes the training batches, registered in effowt_d2.data.LOADERS
+    cfg.DATA.LOADER = "images"
+    # of LOADER "images": from a record to a training sample, registered in effowt_d2.data.MAPPERS
     cfg.DATA.MAPPER = "two_views"
     # datasets of one's own: lists of name, annotation file, image folder and, if it isn't to be detected, format
     cfg.DATA.REGISTER = []

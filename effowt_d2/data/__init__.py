@@ -8,10 +8,11 @@ from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow
 from effowt_d2.data.datasets.tao_ow import load_tao_format, register_all_tao_ow, register_tao_format
 
 from .images import ImageReadError
-from .loaders import build_train_loader, build_video_test_loader
+from .loaders import LOADERS, build_train_loader, build_video_test_loader
 from .mappers import MAPPERS, FrameMapper, TwoViewMapper
 
 __all__ = [
+    "LOADERS",
     "MAPPERS",
     "FrameMapper",
     "ImageReadError",

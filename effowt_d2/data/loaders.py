@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.imports import import_modules
+from effowt_d2.utils.registry import Registry
 
 from .image_files import existing_records
 from .mappers import FrameMapper, find_mapper
@@ -20,7 +21,17 @@ from .video_sampler import VideoBatches
 from .views import seeded
 from .worker_watch import WorkerWatch
 
-__all__ = ["TrainLoader", "build_train_loader", "build_video_test_loader", "load_frame_records"]
+__all__ = [
+    "LOADERS",
+    "TrainLoader",
+    "build_train_loader",
+    "build_video_test_loader",
+    "find_loader",
+    "load_frame_records",
+]
+
+LOADERS: Registry[Callable[..., "TrainLoader"]] = Registry("training loaders", argument="loader")
+"""Functions ``(cfg, mapper=None)`` that make the training loader of a config; ``DATA.LOADER`` names one."""
 
 
 class TrainLoader:
@@ -96,8 +107,29 @@ def _start_worker(imports: Sequence[str], worker: int) -> None:
     import_modules(imports)
 
 
+def find_loader(cfg: CfgNode) -> Callable[..., TrainLoader]:
+    """What makes the loader that ``DATA.LOADER`` names.
+
+    Raises:
+        ValueError: it is not registered.
+    """
+    with config_keys("DATA"):
+        return LOADERS.get(cfg.DATA.LOADER)
+
+
 def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
-    """The training loader of a config; this process's share of every batch.
+    """The training loader that ``DATA.LOADER`` names; this process's part of every batch.
+
+    Args:
+        cfg: the whole config.
+        mapper: in place of the loader's own.
+    """
+    return find_loader(cfg)(cfg, mapper)
+
+
+@LOADERS.register("images")
+def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
+    """Still images, mapped one by one.
 
     Args:
         cfg: reads ``DATASETS.TRAIN``, ``DATA``, ``INPUT``, ``DATALOADER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``,

@@ -7,6 +7,7 @@ import tempfile
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
+from effowt_d2.data.loaders import find_loader
 from effowt_d2.data.mappers import find_mapper
 from effowt_d2.modeling.meta_arch import build_tracker
 from effowt_d2.modeling.peft import build_peft
@@ -51,6 +52,7 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
     for name in cfg.DATASETS.TEST:
         find_evaluator(name)
     if not eval_only:
+        find_loader(cfg)
         find_mapper(cfg)
     weights = cfg.MODEL.WEIGHTS
     if weights and "://" not in weights and not os.path.isfile(weights.split("?")[0]):

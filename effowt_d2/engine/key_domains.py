@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from effowt_d2.data.loaders import LOADERS
 from effowt_d2.data.mappers import MAPPERS
 from effowt_d2.evaluation.groups import SUBSETS
 from effowt_d2.modeling.layers.levels import LEVELS
@@ -151,6 +152,7 @@ _TRACKER = {
 }
 
 _DATA = {
+    "DATA.LOADER": Choice(LOADERS.names),
     "DATA.MAPPER": Choice(MAPPERS.names),
     "DATA.REGISTER": ListOf(ListOf(Text(), 3, 4)),
     "DATA.CLASSES": _CLASSES,

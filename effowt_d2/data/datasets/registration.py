@@ -2,17 +2,22 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from effowt_d2.formats import FORMATS, DatasetError
+from effowt_d2.utils.registry import Registry
 
 from .records import DatasetRecords, load_records
 
-__all__ = ["add_register_option", "register_datasets", "register_file", "take_registrations"]
+__all__ = ["DATASET_KINDS", "add_register_option", "register_datasets", "register_file", "take_registrations"]
+
+DATASET_KINDS: Registry[Callable[[str, str, str], None]] = Registry("kinds of datasets", argument="format")
+"""Functions ``(name, source, folder)`` that register a dataset of another kind than :data:`effowt_d2.formats.FORMATS`, by the
+format that ``DATA.REGISTER`` gives; projects add theirs."""
 
 OWN = "own"
 """The ``split`` of a dataset that may be trained and evaluated on."""
@@ -60,8 +65,8 @@ def register_file(
 def register_datasets(cfg: CfgNode) -> None:
     """Register the datasets of ``DATA.REGISTER``; to be called in every process that uses them.
 
-    Entries are ``[name, annotation file, image folder]`` with the format as a fourth, detected where it is missing. A
-    name that is registered with the same files already is left alone.
+    Entries are ``[name, annotation file, image folder]`` with the format as a fourth, detected where it is missing, or one of
+    :data:`DATASET_KINDS`. A name that is registered with the same files already is left alone.
 
     Raises:
         ValueError: an entry is malformed, its format unknown, or its name taken by another dataset.
@@ -69,7 +74,7 @@ def register_datasets(cfg: CfgNode) -> None:
     for number, entry in enumerate(cfg.DATA.REGISTER):
         name, source, image_root, format = _entry(entry, f"DATA.REGISTER[{number}]")
         if name not in DatasetCatalog.list():
-            register_file(name, source, image_root, format)
+            _register(name, source, image_root, format)
             continue
         metadata = MetadataCatalog.get(name)
         there = tuple(metadata.get(key, None) for key in ("json_file", "image_root", "format"))
@@ -79,13 +84,29 @@ def register_datasets(cfg: CfgNode) -> None:
             )
 
 
+def _register(name: str, source: str, image_root: str, format: str) -> None:
+    if format not in DATASET_KINDS.names():
+        register_file(name, source, image_root, format)
+        return
+    DATASET_KINDS.get(format)(name, source, image_root)
+    MetadataCatalog.get(name).set(json_file=source, image_root=image_root, format=format, split=OWN)
+
+
+def _formats() -> tuple[str, ...]:
+    return ("", *FORMATS, *DATASET_KINDS.names())
+
+
+def _known() -> str:
+    return ", ".join(_formats()[1:])
+
+
 def _entry(entry: Sequence[str], where: str) -> tuple[str, str, str, str]:
     shape = isinstance(entry, (list, tuple)) and len(entry) in (3, 4) and all(isinstance(e, str) for e in entry)
     if not shape or not all(entry[:3]):
         raise ValueError(f"{where}: expected [name, annotation file, image folder] and maybe a format, got {entry!r}")
     name, source, image_root, format = (*entry, "")[:4]
-    if format not in ("", *FORMATS):
-        raise ValueError(f"{where}: unknown format '{format}'; the formats are {', '.join(FORMATS)}")
+    if format not in _formats():
+        raise ValueError(f"{where}: unknown format '{format}'; the formats are {_known()}")
     return name, str(Path(source).expanduser()), str(Path(image_root).expanduser()), format
 
 
@@ -114,11 +135,11 @@ def take_registrations(args: argparse.Namespace) -> list[list[str]]:
     # scripts with a parser of Detectron2's own have no such option
     register = getattr(args, "register", ())
     for number, given in enumerate(register):
-        size = 4 if len(given) > 3 and given[3] in FORMATS else 3
+        size = 4 if len(given) > 3 and given[3] in _formats() else 3
         entry, rest = given[:size], given[size:]
         if rest and (number < len(register) - 1 or not hasattr(args, "opts")):
             raise ValueError(
-                f"--register {' '.join(given)}: expected NAME JSON IMAGES [FORMAT]; the formats are {', '.join(FORMATS)}"
+                f"--register {' '.join(given)}: expected NAME JSON IMAGES [FORMAT]; the formats are {_known()}"
             )
         if rest:
             args.opts = [*rest, *args.opts]

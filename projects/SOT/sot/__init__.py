@@ -1,6 +1,11 @@
 """Single-object tracking: what trackers of one given object share. Importing this package registers its parts."""
 
 from .config import add_config
+from .data import loader  # noqa: F401  (it registers the loader)
+from .data.builtin import register_all, register_layouts
 from .evaluation import evaluator  # noqa: F401  (it registers the evaluator)
 
 __all__ = ["add_config"]
+
+register_all()
+register_layouts()

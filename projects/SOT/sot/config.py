@@ -1,10 +1,11 @@
 """The configuration keys of single-object tracking, on top of those of effowt_d2."""
 
 from detectron2.config import CfgNode as CN
-from sot.evaluation.conventions import CONVENTIONS
 
 from effowt_d2.engine.key_domains import register_domains
-from effowt_d2.utils.domains import Choice, Flag
+from effowt_d2.utils.domains import Choice, Flag, Integer, ListOf, Real
+from sot.data.sampling import SAMPLERS
+from sot.evaluation.conventions import CONVENTIONS
 
 __all__ = ["add_config"]
 
@@ -17,6 +18,33 @@ def add_config(cfg: CN) -> None:
     """
     if "SOT" in cfg.TEST:
         return
+    cfg.INPUT.SOT = CN()
+    # sides of template and search crops in pixels: multiples of the tower's patch
+    cfg.INPUT.SOT.TEMPLATE_SIZE = 112
+    cfg.INPUT.SOT.SEARCH_SIZE = 224
+    # side of the cropped region over that of a square target
+    cfg.INPUT.SOT.TEMPLATE_FACTOR = 2.0
+    cfg.INPUT.SOT.SEARCH_FACTOR = 4.0
+    # search crops: shorter sides of the last box are raised to it; training crops show at least that much of the target
+    cfg.INPUT.SOT.MIN_SIDE = 10.0
+    # which frames make a training sample: pair | clip, of sot.data.sampling.SAMPLERS
+    cfg.INPUT.SOT.SAMPLER = "pair"
+    # pair: frames between the two at most; clip: frames between the first reference and the others
+    cfg.INPUT.SOT.MAX_GAP = 100
+    # clip: frames between references and search frames at most
+    cfg.INPUT.SOT.SEARCH_GAP = 400
+    # clip: numbers of references and of search frames
+    cfg.INPUT.SOT.REFERENCES = 3
+    cfg.INPUT.SOT.SEARCHES = 2
+    # fractions of DATASETS.TRAIN in a batch; empty: equal ones
+    cfg.INPUT.SOT.WEIGHTS = []
+    # standard deviation of the logarithm of the scales of search crops
+    cfg.INPUT.SOT.JITTER_SCALE = 0.25
+    # largest shift of search crops, in sides of the target
+    cfg.INPUT.SOT.JITTER_SHIFT = 3.0
+    # flips, colours and effects on training crops
+    cfg.INPUT.SOT.AUGMENT = True
+
     cfg.TEST.SOT = CN()
     # how one-pass evaluation counts: pytracking | valid_only | got10k | trackingnet; auto: as the dataset's tables do
     cfg.TEST.SOT.CONVENTION = "auto"
@@ -26,6 +54,20 @@ def add_config(cfg: CN) -> None:
 
 register_domains(
     {
+        "INPUT.SOT.TEMPLATE_SIZE": Integer(1),
+        "INPUT.SOT.SEARCH_SIZE": Integer(1),
+        "INPUT.SOT.TEMPLATE_FACTOR": Real(1),
+        "INPUT.SOT.SEARCH_FACTOR": Real(1),
+        "INPUT.SOT.MIN_SIDE": Real(0),
+        "INPUT.SOT.SAMPLER": Choice(SAMPLERS.names),
+        "INPUT.SOT.MAX_GAP": Integer(0),
+        "INPUT.SOT.SEARCH_GAP": Integer(1),
+        "INPUT.SOT.REFERENCES": Integer(1),
+        "INPUT.SOT.SEARCHES": Integer(1),
+        "INPUT.SOT.WEIGHTS": ListOf(Real(0)),
+        "INPUT.SOT.JITTER_SCALE": Real(0),
+        "INPUT.SOT.JITTER_SHIFT": Real(0),
+        "INPUT.SOT.AUGMENT": Flag(),
         "TEST.SOT.CONVENTION": Choice(lambda: ["auto", *CONVENTIONS.names()]),
         "TEST.SOT.PLOTS": Flag(),
     }

@@ -21,6 +21,7 @@ def register_sequences(
     rules: str = "default",
     convention: str = "pytracking",
     submission: str = "",
+    split: str = "own",
 ) -> None:
     """Register a dataset; nothing is read before it is used, and then only once in a process.
 
@@ -30,12 +31,18 @@ def register_sequences(
         rules: see :data:`sot.evaluation.RULES`.
         convention: that its results are published by, see :data:`sot.evaluation.CONVENTIONS`.
         submission: files that are written for its server, see :data:`sot.evaluation.submissions.WRITERS`; "" for none.
+        split: "test" refuses training.
     """
     cached = cache(load)
     DatasetCatalog.register(name, lambda: frame_records(load_sequences(name)))
     _LOADERS[name] = cached
     MetadataCatalog.get(name).set(
-        thing_classes=["object"], evaluator_type="one_pass", rules=rules, convention=convention, submission=submission
+        thing_classes=["object"],
+        evaluator_type="one_pass",
+        rules=rules,
+        convention=convention,
+        submission=submission,
+        split=split,
     )
 
 

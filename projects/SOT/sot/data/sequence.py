@@ -10,7 +10,7 @@ from effowt_d2.formats import DatasetError
 __all__ = ["TargetSequence"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TargetSequence:
     """The frames of a video and where its target is.
 

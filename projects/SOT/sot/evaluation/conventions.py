@@ -8,9 +8,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from sot.data.sequence import TargetSequence
 
 from effowt_d2.utils.registry import Registry
+from sot.data.sequence import TargetSequence
 
 from .errors import FrameErrors, clip_to_image, frame_errors, is_valid
 from .rules import Rules

@@ -12,13 +12,13 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
-from sot.data.catalog import load_sequences
-from sot.data.sequence import TargetSequence
 
 from effowt_d2.engine import EVALUATORS
 from effowt_d2.formats import DatasetError
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.files import write_atomically
+from sot.data.catalog import load_sequences
+from sot.data.sequence import TargetSequence
 
 from .conventions import CONVENTIONS
 from .one_pass import Report, evaluate_one_pass, format_table

@@ -7,10 +7,10 @@ from functools import reduce
 from operator import add
 
 import numpy as np
-from sot.data.sequence import TargetSequence
 from tabulate import tabulate
 
 from effowt_d2.formats import DatasetError
+from sot.data.sequence import TargetSequence
 
 from .conventions import CONVENTIONS, NORMALISED, PRECISION, SUCCESS
 from .rules import find_rules

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sot.maps import rasterise
 
 from effowt_d2.utils.boxes import xyxy_to_xywh
 from effowt_d2.utils.files import write_atomically
+from sot.maps import rasterise
 
 from .rules import Rules
 
