@@ -8,12 +8,14 @@ from .evaluators import EVALUATORS, build_evaluator
 from .failures import FAILURES, explained_failures
 from .launch import check_launch, launch
 from .optimizer import build_optimizer
+from .schedulers import SCHEDULERS
 from .setup import setup_run
 from .trainer import OpenWorldTrainer
 
 __all__ = [
     "EVALUATORS",
     "FAILURES",
+    "SCHEDULERS",
     "OpenWorldTrainer",
     "build_evaluator",
     "build_optimizer",

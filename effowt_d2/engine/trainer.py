@@ -28,6 +28,7 @@ from .ema import AveragingCheckpointer, ParameterAverage, restore_parameters
 from .evaluators import build_evaluator
 from .failures import cut_half_line
 from .optimizer import build_optimizer, keep_settings
+from .schedulers import build_lr_scheduler
 from .settings import check_settings
 from .step import StepTrainer, inference_autocast, training_precision
 
@@ -172,6 +173,11 @@ class OpenWorldTrainer(DefaultTrainer):
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         """See :func:`effowt_d2.engine.optimizer.build_optimizer`."""
         return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """See :func:`effowt_d2.engine.schedulers.build_lr_scheduler`."""
+        return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:

@@ -1,6 +1,6 @@
 """A video model of two layers, or none, for tests of what is around a model; importing registers its kinds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +39,9 @@ class StandIn(nn.Module):
 
     def start(self, **about) -> VideoState:
         return VideoState(self.tracker, **about)
+
+    def start_video(self, x: dict, numbers: Iterator[int]) -> VideoState:
+        return self.start(frame_rate=x.get("frame_rate"), numbers=numbers)
 
     def step(self, state: VideoState, frames: list[dict]) -> tuple[VideoState, list[Instances]]:
         return state, [self.track(dict(frame, state=state)) for frame in frames]

@@ -77,6 +77,10 @@ class OpenWorldTracker(GeneralizedRCNN):
         """
         return VideoState(self.tracker, frame_rate=frame_rate, numbers=numbers)
 
+    def start_video(self, x: dict, numbers: Iterator[int]) -> VideoState:
+        """Begin the video whose first frame is ``x``, see :class:`RunningVideo`."""
+        return self.start(frame_rate=x.get("frame_rate"), numbers=numbers)
+
     def step(self, state: VideoState, frames: list[dict]) -> tuple[VideoState, list[Instances]]:
         """Go on in a video.
 

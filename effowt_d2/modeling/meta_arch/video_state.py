@@ -65,16 +65,16 @@ class RunningVideo:
     unique over all of them. A model without memory, such as Detectron2's detectors, gets its frames as they are.
 
     Args:
-        model: an ``OpenWorldTracker``, another model with its ``start``, or one without; also inside a wrapper for several
-            processes.
+        model: an ``OpenWorldTracker``, another model with a ``start_video(x, numbers)`` that gives the state of the video
+            whose first frame is the input ``x``, or one without; also inside a wrapper for several processes.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._start = getattr(getattr(model, "module", model), "start", None)
+        self._start = getattr(getattr(model, "module", model), "start_video", None)
         self._numbers = itertools.count()
         self._last: tuple[Hashable, int] | None = None
-        self._state: VideoState | None = None
+        self._state: Any = None
 
     def __call__(self, batched_inputs: list[dict]) -> list[dict]:
         """What the model returns for inputs whose frames have ``video_id``, ``frame_index`` and maybe ``frame_rate``.
@@ -92,6 +92,6 @@ class RunningVideo:
             name = x.get("file_name", f"of video {video_id!r}")
             raise ValueError(f"frame {name} has a video_id but no frame_index, its place in the processed sequence")
         if self._last is None or self._last[0] != video_id or frame_index <= self._last[1]:
-            self._state = self._start(frame_rate=x.get("frame_rate"), numbers=self._numbers)
+            self._state = self._start(x, self._numbers)
         self._last = (video_id, frame_index)
         return dict(x, state=self._state)

@@ -147,6 +147,10 @@ class EvaViT(Tower):
     def _normalize(self, x: Tensor) -> Tensor:
         return self.trunk.trunk.norm_pre(x)
 
+    @property
+    def final_norm(self) -> nn.Module:
+        return self.trunk.trunk.norm
+
     def turns(self, grid, *, windowed, cells=None):
         # turns depend on distances only, so that the top left part serves for any window
         rope = self.window_rope if windowed and self.window_rope is not None else self.trunk.trunk.rope

@@ -88,3 +88,7 @@ class ClipViT(Tower):
 
     def _normalize(self, x: Tensor) -> Tensor:
         return self.trunk.ln_pre(x)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        return self.trunk.ln_post

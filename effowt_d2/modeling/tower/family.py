@@ -113,3 +113,8 @@ class Family(nn.Module):
     def _normalize(self, x: Tensor) -> Tensor:
         """What stands between the embedding and the first block."""
         raise NotImplementedError
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """What stands behind the last block, of :meth:`unused`; taps do not go through it."""
+        raise NotImplementedError

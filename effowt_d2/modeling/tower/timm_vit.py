@@ -68,7 +68,6 @@ class TimmViT(Tower):
 
     @property
     def final_norm(self) -> nn.Module:
-        """What stands behind the last block; taps do not go through it."""
         return self.vit.norm
 
     def unused(self) -> list[nn.Module]:

@@ -67,9 +67,7 @@ class Tower(LoadedTower):
         Raises:
             ValueError: a side is not a multiple of the stride.
         """
-        stride = self.stride
-        if images.shape[-2] % stride or images.shape[-1] % stride:
-            raise ValueError(f"the tower needs sides that are multiples of {stride}, got {tuple(images.shape[-2:])}")
+        self._check_sides(images)
         with self._computing(self.trains, images.device):
             x, grid = self._placed_patches(images, mask)
             token = self._class_token().to(x.dtype).expand(len(x), -1, -1)
@@ -104,11 +102,43 @@ class Tower(LoadedTower):
                     found[number] = _as(running.tokens.dense(), out)
         return replace(running.tokens, x=_as(running.tokens.x, out)), [found[tap] for tap in taps]
 
+    def patches(self, images: Tensor) -> Tensor:
+        """Images, as for :meth:`forward`, to a map (B, d, h, w) of patches, without positions.
+
+        For models that make :class:`Tokens` of several images themselves; :meth:`positions` and :meth:`enter` are what
+        else :meth:`embed` does.
+
+        Raises:
+            ValueError: a side is not a multiple of the stride.
+        """
+        self._check_sides(images)
+        with self._computing(self.trains, images.device) as out:
+            return _as(self._patch_map(images, None), out)
+
+    def positions(self) -> Tensor:
+        """The table (d, g, g) of the pre-training grid, without that of a class token."""
+        return self._positions()
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What stands between the embedding and the first block, for tokens (B, L, d)."""
+        with self._computing(self.trains or x.requires_grad, x.device) as out:
+            return _as(self._normalize(x.to(self.precision) if self.rounds else x), out)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The norm behind the last block, which the taps do without, for tokens (B, L, d)."""
+        with self._computing(self.trains or x.requires_grad, x.device) as out:
+            return _as(self.final_norm(x.to(self.precision) if self.rounds else x), out)
+
     def check_taps(self, taps: Sequence[int]) -> None:
         """Raise ValueError for a block number that does not exist."""
         outside = [t for t in taps if not 0 <= t < self.depth]
         if outside:
             raise bad_argument("taps", f"{outside} do not exist: {self.name} has the blocks 0 to {self.depth - 1}")
+
+    def _check_sides(self, images: Tensor) -> None:
+        stride = self.stride
+        if images.shape[-2] % stride or images.shape[-1] % stride:
+            raise ValueError(f"the tower needs sides that are multiples of {stride}, got {tuple(images.shape[-2:])}")
 
     @contextmanager
     def _computing(self, gradients: bool, device: torch.device) -> Iterator[torch.dtype | None]:
@@ -133,16 +163,19 @@ class Tower(LoadedTower):
 
     def _placed_patches(self, images: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
         """Patches with their positions (B, h * w, d), and the grid."""
-        grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
-        if self.rounds:
-            images = images.float()
-        if self.patch_size != self.stride:
-            size = [side * self.patch_size for side in grid]
-            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        x = self._patches(images.to(self.precision) if self.rounds else images, mask)
+        x = self._patch_map(images, mask)
+        grid = tuple(x.shape[-2:])
         positions = self._canvas_positions(images.device)
         self._warn_beyond(positions.shape[-1], grid)
         return (x + top_left(positions, grid).to(x.dtype)).flatten(2).transpose(1, 2), grid
+
+    def _patch_map(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        if self.rounds:
+            images = images.float()
+        if self.patch_size != self.stride:
+            size = [side // self.stride * self.patch_size for side in images.shape[-2:]]
+            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        return self._patches(images.to(self.precision) if self.rounds else images, mask)
 
     def _canvas_positions(self, device: torch.device) -> Tensor:
         """(d, canvas, canvas); made once as long as the loaded parameters are frozen."""

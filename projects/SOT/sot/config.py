@@ -18,6 +18,14 @@ def add_config(cfg: CN) -> None:
     """
     if "SOT" in cfg.TEST:
         return
+    cfg.MODEL.SOT = CN()
+    # fraction of the window in the choice of a cell; 0: the score alone
+    cfg.MODEL.SOT.WINDOW_WEIGHT = 0.45
+    # weight of the loss of the boxes
+    cfg.MODEL.SOT.BOX_WEIGHT = 1.0
+    # with SOLVER.LR_SCHEDULER_NAME "warmup_cosine_sot": last learning rate over the base rate
+    cfg.SOLVER.END_FACTOR = 0.01
+
     cfg.INPUT.SOT = CN()
     # sides of template and search crops in pixels: multiples of the tower's patch
     cfg.INPUT.SOT.TEMPLATE_SIZE = 112
@@ -54,6 +62,9 @@ def add_config(cfg: CN) -> None:
 
 register_domains(
     {
+        "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
+        "MODEL.SOT.BOX_WEIGHT": Real(0),
+        "SOLVER.END_FACTOR": Real(0, 1),
         "INPUT.SOT.TEMPLATE_SIZE": Integer(1),
         "INPUT.SOT.SEARCH_SIZE": Integer(1),
         "INPUT.SOT.TEMPLATE_FACTOR": Real(1),
