@@ -1,0 +1,67 @@
+"""The parts of a tracker as a config describes them."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from effowt_d2.modeling.peft import build_peft, peft_keys
+from effowt_d2.modeling.tower.builder import build_tower
+from effowt_d2.modeling.tower.tower import Tower
+from effowt_d2.utils.arguments import config_keys
+
+from .data.loader import build_crops
+from .drop_path import DropPath
+from .encoder import JointEncoder
+from .head import AnchorFreeHead
+from .losses import OverlapLoss
+from .window import WindowSelection
+
+__all__ = ["tracker_arguments"]
+
+
+def tracker_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Arguments of :class:`sot.tracker.SingleObjectTracker`, and ``head`` and ``loss``.
+
+    Args:
+        cfg: reads ``MODEL.VLM``, ``MODEL.PEFT``, ``MODEL.SOT``, ``INPUT.SOT``, ``INPUT.FORMAT``.
+
+    Raises:
+        ValueError: an option does not fit; names the key.
+    """
+    template, search = build_crops(cfg)
+    tower = _tower(cfg)
+    with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE"):
+        backbone = JointEncoder(tower=tower, template_size=template.size, search_size=search.size)
+    with config_keys("MODEL.SOT", weight="MODEL.SOT.WINDOW_WEIGHT"):
+        selection = WindowSelection(weight=cfg.MODEL.SOT.WINDOW_WEIGHT)
+        loss = OverlapLoss(box_weight=cfg.MODEL.SOT.BOX_WEIGHT)
+    return {
+        "backbone": backbone,
+        "template": template,
+        "search": search,
+        "selection": selection,
+        "input_format": cfg.INPUT.FORMAT,
+        "head": AnchorFreeHead(channels=tower.embed_dim),
+        "loss": loss,
+    }
+
+
+def _tower(cfg: CfgNode) -> Tower:
+    vlm, method = cfg.MODEL.VLM, build_peft(cfg, cfg.MODEL.PEFT.METHOD)
+    keys = {"compile_backend": "MODEL.VLM.COMPILE", "unsafe_pickle": "MODEL.UNSAFE_PICKLE"}
+    with config_keys("MODEL.VLM", **keys):
+        tower = build_tower(
+            vlm.NAME,
+            vlm.WEIGHTS,
+            allow_random=vlm.ALLOW_RANDOM,
+            canvas=0,
+            frozen=not method.trains_base,
+            precision=vlm.PRECISION,
+            compile_backend=vlm.COMPILE,
+            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
+        )
+    with peft_keys():
+        method.apply(tower)
+    with config_keys("MODEL.SOT", rate="MODEL.SOT.DROP_PATH"):
+        DropPath(rate=cfg.MODEL.SOT.DROP_PATH).attach(tower)
+    return tower.finalise()
