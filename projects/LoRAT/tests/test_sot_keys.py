@@ -75,7 +75,6 @@ EFFECTS = {
     "INPUT.SOT.AUGMENT": (samples, {}, False, True),
     "MODEL.SOT.WINDOW_WEIGHT": (found, {}, 0.0, 1.0),
     "MODEL.SOT.BOX_WEIGHT": (trained, {}, 1.0, 2.0),
-    "MODEL.SOT.DROP_PATH": (trained, {}, 0.0, 0.5),
     "SOLVER.END_FACTOR": (
         rates,
         {"SOLVER.LR_SCHEDULER_NAME": "warmup_cosine_sot", "SOLVER.WARMUP_ITERS": 1},

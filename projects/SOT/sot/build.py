@@ -4,13 +4,10 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from effowt_d2.modeling.peft import build_peft, peft_keys
-from effowt_d2.modeling.tower.builder import build_tower
-from effowt_d2.modeling.tower.tower import Tower
+from effowt_d2.modeling.transfer.towers import tower_from_config
 from effowt_d2.utils.arguments import config_keys
 
 from .data.loader import build_crops
-from .drop_path import DropPath
 from .encoder import JointEncoder
 from .head import AnchorFreeHead
 from .losses import OverlapLoss
@@ -29,7 +26,7 @@ def tracker_arguments(cfg: CfgNode) -> dict[str, Any]:
         ValueError: an option does not fit; names the key.
     """
     template, search = build_crops(cfg)
-    tower = _tower(cfg)
+    tower = tower_from_config(cfg).finalise()
     with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE"):
         backbone = JointEncoder(tower=tower, template_size=template.size, search_size=search.size)
     with config_keys("MODEL.SOT", weight="MODEL.SOT.WINDOW_WEIGHT"):
@@ -44,24 +41,3 @@ def tracker_arguments(cfg: CfgNode) -> dict[str, Any]:
         "head": AnchorFreeHead(channels=tower.embed_dim),
         "loss": loss,
     }
-
-
-def _tower(cfg: CfgNode) -> Tower:
-    vlm, method = cfg.MODEL.VLM, build_peft(cfg, cfg.MODEL.PEFT.METHOD)
-    keys = {"compile_backend": "MODEL.VLM.COMPILE", "unsafe_pickle": "MODEL.UNSAFE_PICKLE"}
-    with config_keys("MODEL.VLM", **keys):
-        tower = build_tower(
-            vlm.NAME,
-            vlm.WEIGHTS,
-            allow_random=vlm.ALLOW_RANDOM,
-            canvas=0,
-            frozen=not method.trains_base,
-            precision=vlm.PRECISION,
-            compile_backend=vlm.COMPILE,
-            unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE,
-        )
-    with peft_keys():
-        method.apply(tower)
-    with config_keys("MODEL.SOT", rate="MODEL.SOT.DROP_PATH"):
-        DropPath(rate=cfg.MODEL.SOT.DROP_PATH).attach(tower)
-    return tower.finalise()

@@ -23,8 +23,6 @@ def add_config(cfg: CN) -> None:
     cfg.MODEL.SOT.WINDOW_WEIGHT = 0.45
     # weight of the loss of the boxes
     cfg.MODEL.SOT.BOX_WEIGHT = 1.0
-    # probability that a sample skips a half of a block of a tower that trains
-    cfg.MODEL.SOT.DROP_PATH = 0.0
     # with SOLVER.LR_SCHEDULER_NAME "warmup_cosine_sot": last learning rate over the base rate
     cfg.SOLVER.END_FACTOR = 0.01
 
@@ -66,7 +64,6 @@ register_domains(
     {
         "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
         "MODEL.SOT.BOX_WEIGHT": Real(0),
-        "MODEL.SOT.DROP_PATH": Real(0, 1, open_high=True),
         "SOLVER.END_FACTOR": Real(0, 1),
         "INPUT.SOT.TEMPLATE_SIZE": Integer(1),
         "INPUT.SOT.SEARCH_SIZE": Integer(1),

@@ -20,6 +20,7 @@ from torch import nn
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.engine import find_config, make_config
 from effowt_d2.modeling.peft import export_plain
+from effowt_d2.modeling.tower.timm_trunks import is_timm
 from effowt_d2.utils.files import write_atomically
 from sot.released import load_released
 
@@ -51,7 +52,9 @@ def merge_tracker(cfg: CfgNode, output: Path) -> Path:
     plain = export_plain(model.backbone.tower)
     output.mkdir(parents=True, exist_ok=True)
     tower = output / "tower.pth"
-    state = {f"visual.{name}": value for name, value in plain.items()}
+    # as the whole model that open_clip would have, of which only the tower is read
+    prefix = "" if is_timm(cfg.MODEL.VLM.NAME) else "visual."
+    state = {f"{prefix}{name}": value for name, value in plain.items()}
     write_atomically(tower, lambda stream: torch.save(state, stream))
     merged = cfg.clone()
     merged.defrost()

@@ -36,6 +36,9 @@ class TokenEmbedding(nn.Module):
         ValueError: the template grid is larger than the search grid.
     """
 
+    scales = ("types",)
+    """Left alone by weight decay."""
+
     def __init__(self, *, positions: Tensor, template_grid: tuple[int, int], search_grid: tuple[int, int]):
         super().__init__()
         if template_grid[0] > search_grid[0] or template_grid[1] > search_grid[1]:
