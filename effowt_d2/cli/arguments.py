@@ -1,6 +1,7 @@
 """The options of ``effowt-track``."""
 
 import argparse
+import math
 
 from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.visualization import LABEL_FIELDS
@@ -42,6 +43,14 @@ def _add_files(add) -> None:
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
     add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, URL, - or camera number")
+    add(
+        "--box",
+        type=_box,
+        action="append",
+        default=[],
+        metavar="X,Y,W,H",
+        help="an object to follow, in pixels of the first frame, with a tracker of given objects; may be given several times",
+    )
     add("--output-dir", metavar="FOLDER", help="each input is a video, with its outputs in a folder of its own here")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
     add(
@@ -84,6 +93,17 @@ def _add_model(add) -> None:
     add("--verbose", action="store_true", help="show the whole log, with the warnings of other packages")
     add("--profile", action="store_true", help="measure where the time goes; slower on a GPU")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+
+
+def _box(text: str) -> tuple[float, ...]:
+    """x, y, width, height as x0, y0, x1, y1."""
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: a box is X,Y,W,H, four numbers") from None
+    if not (math.isfinite(x + y + width + height) and width > 0 and height > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: the numbers of a box are finite, its width and height above 0")
+    return x, y, x + width, y + height
 
 
 def _fields(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from effowt_d2.assets.cards import read_card
 from effowt_d2.inference.stop_signal import StopSignal
 from effowt_d2.inference.tracking_config import make_tracking_config
-from effowt_d2.inference.video_predictor import check_weights
+from effowt_d2.inference.video_predictor import check_following, check_weights
 from effowt_d2.inference.video_tracker import VideoTracker
 from effowt_d2.naming import read_vocabulary
 from effowt_d2.video import FrameReader, open_frames
@@ -92,7 +92,7 @@ def track_video(
         frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
             outputs = Outputs(args, frames, stack, words=words)
-            done = run(build(), frames, outputs, stop, select)
+            done = run(build(), frames, outputs, stop, select, args.box)
         if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
     except InterruptedError as error:
@@ -120,6 +120,7 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     """The arguments of VideoTracker; all are checked here, before files are made and the model is built."""
     choice = {name: getattr(args, name) for name in ("weights", "device", "precision", "max_side", "memory", "opts")}
     cfg = make_tracking_config(args.config_file, **choice)
+    check_following(cfg, given=bool(args.box))
     check_weights(cfg)
     words = read_vocabulary(args.vocabulary) if args.vocabulary else None
     if args.output and "name" in args.labels:
@@ -144,12 +145,20 @@ def _warn_of_letters(words: list[str], prog: str) -> None:
         print(f"{prog}: warning: {strange[0]!r} ({len(strange)} such words): {hint}", file=sys.stderr)
 
 
-def run(tracker: VideoTracker, frames: FrameReader, outputs: Outputs, stop: StopSignal, select: Selection) -> int:
-    """Track through the frames, write the tracks that are selected, and return the number of frames done."""
+def run(
+    tracker: VideoTracker,
+    frames: FrameReader,
+    outputs: Outputs,
+    stop: StopSignal,
+    select: Selection,
+    boxes: Sequence[Sequence[float]] = (),
+) -> int:
+    """Track through the frames, or follow boxes, write the tracks that are selected, and return the number of frames done."""
     done, seen, begin = 0, set(), time.perf_counter()
     tracker.times.seconds.clear()
     with tqdm(total=frames.length, unit="frame", desc="tracking", dynamic_ncols=True) as bar:
-        for tracks in map(select, tracker.track(frames, restart_ids=True)):
+        found = tracker.follow(frames, boxes, restart_ids=True) if boxes else tracker.track(frames, restart_ids=True)
+        for tracks in map(select, found):
             seen.update(tracks.ids.tolist())
             outputs.write(tracks, tracker.times)
             done += 1

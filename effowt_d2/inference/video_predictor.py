@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.structures import Instances
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
@@ -18,7 +18,7 @@ from effowt_d2.video import Frame, FrameTracks
 
 from .time_split import MODEL_STAGES, TimeSplit, watch_model
 
-__all__ = ["VideoPredictor", "check_weights"]
+__all__ = ["VideoPredictor", "check_following", "check_weights"]
 
 
 def check_weights(cfg: CfgNode) -> None:
@@ -33,6 +33,28 @@ def check_weights(cfg: CfgNode) -> None:
         raise ValueError("MODEL.WEIGHTS is empty: it must name the checkpoint of a trained model")
     if "://" not in weights and not os.path.isfile(weights):
         raise FileNotFoundError(f"MODEL.WEIGHTS {weights}: no such file")
+
+
+def check_following(cfg: CfgNode, given: bool) -> None:
+    """Make sure that the model of a config follows given boxes, or finds objects itself.
+
+    Args:
+        cfg: names the meta-architecture; those that follow boxes have a true attribute ``follows_boxes``.
+        given: whether there are boxes.
+
+    Raises:
+        ValueError: it does the other.
+    """
+    name = cfg.MODEL.META_ARCHITECTURE
+    follows = getattr(META_ARCH_REGISTRY.get(name), "follows_boxes", False)
+    if given and not follows:
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE {name} finds objects itself; a box can be given to trackers such as LoRAT"
+        )
+    if follows and not given:
+        raise ValueError(
+            f"MODEL.META_ARCHITECTURE {name} follows given boxes, and there is none (--box, or follow(boxes=...))"
+        )
 
 
 class VideoPredictor:
@@ -118,6 +140,33 @@ class VideoPredictor:
             found = self._detect(state, [self._input(frame.image, n) for n, frame in chunk])
             for (_, frame), instances in zip(chunk, found):
                 yield _frame_tracks(frame, instances[instances.track_ids >= 0])
+
+    def follow(
+        self, frames: Iterable[Frame], boxes: np.ndarray, *, numbers: Iterator[int] | None = None
+    ) -> Iterator[FrameTracks]:
+        """Follow given objects through a video.
+
+        Args:
+            frames: the frames, in order.
+            boxes: (T, 4) x0, y0, x1, y1 of the objects, in pixels of the first frame.
+            numbers: gives them their ids; None: 0, 1, 2, ...
+
+        Yields:
+            For each frame, the T objects; in the first one as given.
+
+        Raises:
+            ValueError: a box has no area in the frame.
+        """
+        ids = np.array(list(itertools.islice(numbers or itertools.count(), len(boxes))), dtype=np.int64)
+        video = self.model.start_video({}, itertools.count())
+        for number, frame in enumerate(frames):
+            given = {} if number else {"given_boxes": boxes}
+            x = dict(self._input(frame.image, number), state=video, **given)
+            with self.times.stage("heads"), torch.inference_mode(), inference_autocast(self.cfg):
+                instances = self.model([x])[0]["instances"].to("cpu")
+            tracks = _frame_tracks(frame, instances)
+            tracks.ids = ids
+            yield tracks
 
 
 def _frame_tracks(frame: Frame, instances: Instances) -> FrameTracks:

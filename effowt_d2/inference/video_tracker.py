@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 
@@ -12,7 +13,7 @@ from effowt_d2.video import FrameReader, FrameSource, FrameTracks, open_frames
 
 from .time_split import TimeSplit
 from .tracking_config import make_tracking_config
-from .video_predictor import VideoPredictor, check_weights
+from .video_predictor import VideoPredictor, check_following, check_weights
 
 __all__ = ["VideoTracker"]
 
@@ -115,23 +116,73 @@ class VideoTracker:
         Raises:
             FileNotFoundError, PermissionError, ValueError: the source can't be read, see ``open_frames``; at once.
         """
+        check_following(self.cfg, given=False)
         if isinstance(source, FrameReader):
             if (stride, start, end, fps) != (1, 0.0, None, None):
                 raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
             return self._run(source, restart_ids)
         return self._run(open_frames(source, stride=stride, start=start, end=end, fps=fps), restart_ids)
 
+    def follow(
+        self,
+        source: FrameSource | FrameReader,
+        boxes: Sequence[Sequence[float]] | np.ndarray,
+        *,
+        stride: int = 1,
+        start: float = 0.0,
+        end: float | None = None,
+        fps: float | None = None,
+        restart_ids: bool = False,
+    ) -> Iterator[FrameTracks]:
+        """Follow given objects through a video, with a model such as LoRAT.
+
+        .. code-block:: python
+
+            tracker = VideoTracker("lorat.yaml", weights="lorat.pth")
+            for frame in tracker.follow("video.mp4", [[40, 30, 120, 90]]):
+                print(frame.time, frame.boxes[0], frame.scores[0])
+
+        Args:
+            source, stride, start, end, fps, restart_ids: as for :meth:`track`.
+            boxes: (T, 4) x0, y0, x1, y1 of the objects, in pixels of the first frame that is taken.
+
+        Returns:
+            An iterator over the frames taken. Each has all T objects, whatever their scores; the first one as given.
+
+        Raises:
+            ValueError: the model finds objects itself, there is no box, or the source can't be read; at once. A box without
+                an area in the frame; with the first frame.
+        """
+        given = np.asarray(boxes, dtype=np.float64)
+        if given.ndim != 2 or given.shape[1] != 4 or not len(given):
+            raise ValueError(f"boxes must be (T, 4) x0, y0, x1, y1 with T of at least 1, got the shape {given.shape}")
+        check_following(self.cfg, given=True)
+        if not isinstance(source, FrameReader):
+            source = open_frames(source, stride=stride, start=start, end=end, fps=fps)
+        elif (stride, start, end, fps) != (1, 0.0, None, None):
+            raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
+        return self._follow(source, given, restart_ids)
+
+    def _follow(self, frames: FrameReader, boxes: np.ndarray, restart_ids: bool) -> Iterator[FrameTracks]:
+        self._namer = self._namer.fresh() if self._namer else None
+        numbers = None if restart_ids else self._numbers
+        with frames:
+            for tracks in self._predictor.follow(self.times.each("decoding", frames), boxes, numbers=numbers):
+                yield self._named(tracks)
+
+    def _named(self, tracks: FrameTracks) -> FrameTracks:
+        if self._namer:
+            with self.times.stage("naming"):
+                found = self._namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
+                tracks.names, tracks.name_scores = found
+        return tracks
+
     def _run(self, frames: FrameReader, restart_ids: bool) -> Iterator[FrameTracks]:
-        namer = self._namer = self._namer.fresh() if self._namer else None
+        self._namer = self._namer.fresh() if self._namer else None
         numbers = None if restart_ids else self._numbers
         with frames:
             for tracks in self._predictor.track(self.times.each("decoding", frames), frames.rate, numbers=numbers):
-                tracks = tracks.above(self.score_threshold)
-                if namer:
-                    with self.times.stage("naming"):
-                        found = namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
-                        tracks.names, tracks.name_scores = found
-                yield tracks
+                yield self._named(tracks.above(self.score_threshold))
 
     def names(self) -> dict[int, tuple[str, float]]:
         """Name and confidence of every track of the video begun last, by id; empty without a vocabulary."""

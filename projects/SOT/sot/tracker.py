@@ -43,6 +43,8 @@ class SingleObjectTracker(nn.Module):
         input_format: order of the frames' channels, ``BGR`` or ``RGB``.
     """
 
+    follows_boxes = True
+
     def __init__(
         self,
         *,

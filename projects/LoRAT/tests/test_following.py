@@ -1,0 +1,97 @@
+"""Given boxes followed through videos: ``VideoTracker.follow`` and ``effowt-track --box``."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_trackers import tracker_config
+from sot.data.made_clips import make_clip
+
+from effowt_d2 import VideoTracker
+from effowt_d2.checkpoint import EffOWTCheckpointer
+from effowt_d2.cli.track import main
+from effowt_d2.engine import OpenWorldTrainer
+
+CLIP = make_clip("clip", frames=5, seed=4)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    """Config file and checkpoint of a tiny tracker, and a folder of frames."""
+    folder = tmp_path_factory.mktemp("following")
+    torch.manual_seed(0)
+    model = OpenWorldTrainer.build_model(tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="none"))
+    weights = {f"visual.{name}": value for name, value in model.backbone.tower.trunk.state_dict().items()}
+    torch.save(weights, folder / "tower.pth")
+    cfg = tracker_config(
+        "lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="none", MODEL__VLM__WEIGHTS=str(folder / "tower.pth")
+    )
+    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    (folder / "config.yaml").write_text(cfg.dump())
+    EffOWTCheckpointer(OpenWorldTrainer.build_model(cfg), str(folder)).save("model")
+    (folder / "frames").mkdir()
+    for number, frame in enumerate(CLIP.frames):
+        cv2.imwrite(str(folder / "frames" / f"{number:03d}.png"), frame)
+    return folder
+
+
+def test_every_frame_has_every_object(trained):
+    tracker = VideoTracker(str(trained / "config.yaml"))
+    boxes = [[10.0, 10, 50, 40], [60, 20, 100, 80]]
+    found = list(tracker.follow(str(trained / "frames"), boxes))
+    assert [len(frame.boxes) for frame in found] == [2] * 5 and found[0].scores.tolist() == [1, 1]
+    np.testing.assert_allclose(found[0].boxes, boxes)
+    assert all(frame.ids.tolist() == [0, 1] for frame in found)
+    assert not np.array_equal(found[-1].boxes, found[0].boxes)
+    # ids are unique over the videos of a tracker, and the results those of the model's own steps
+    again = list(tracker.follow(CLIP.frames, boxes[:1], fps=10))
+    assert again[0].ids.tolist() == [2]
+    np.testing.assert_allclose(again[-1].boxes[0], found[-1].boxes[0], atol=1e-3)
+    model = tracker._predictor.model
+    frames = torch.from_numpy(CLIP.frames[..., ::-1].copy()).permute(0, 3, 1, 2)
+    state = model.start(frames[0], boxes[:1])
+    for frame in frames[1:]:
+        state, tracks = model.step(state, frame)
+    np.testing.assert_allclose(again[-1].boxes, tracks.pred_boxes.tensor, atol=1e-3)
+
+
+def test_smaller_frames_inside_the_model(trained):
+    tracker = VideoTracker(str(trained / "config.yaml"), max_side=64)
+    found = list(tracker.follow(str(trained / "frames"), [[10.0, 10, 50, 40]]))
+    np.testing.assert_allclose(found[0].boxes, [[10, 10, 50, 40]], atol=1e-4)
+    assert found[-1].boxes.max() <= 128
+
+
+def test_the_command_line_follows(trained, tmp_path, capsys):
+    given = ["--config-file", str(trained / "config.yaml"), "--input", str(trained / "frames")]
+    given += ["--results", str(tmp_path / "tracks.json"), "--report", str(tmp_path / "report.html")]
+    assert main([*given, "--output", str(tmp_path / "out.mp4"), "--box", "10,10,40,30", "--box", "60,20,40,60"]) == 0
+    results = json.loads((tmp_path / "tracks.json").read_text())
+    entries = results if isinstance(results, list) else results["annotations"]
+    assert len(entries) == 10 and entries[0]["bbox"] == pytest.approx([10, 10, 40, 30])
+    assert (tmp_path / "out.mp4").stat().st_size > 0 and "5 frames, 2 tracks" in capsys.readouterr().out
+    assert main([*given[:4], "--results", str(tmp_path / "none.json")]) == 2
+    assert "--box" in capsys.readouterr().err
+    assert main([*given[:4], "--results", str(tmp_path / "far.json"), "--box", "500,10,40,30"]) == 2
+    assert "128 x 96" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,three,4", "1,2,0,4", "nan,2,3,4"])
+def test_boxes_that_are_none_are_usage_errors(trained, tmp_path, capsys, text):
+    with pytest.raises(SystemExit):
+        main(["--config-file", "x", "--input", "y", "--results", str(tmp_path / "r.json"), "--box", text])
+    assert text in capsys.readouterr().err
+
+
+def test_models_that_find_objects_take_no_boxes(trained):
+    tracker = VideoTracker(str(trained / "config.yaml"))
+    with pytest.raises(ValueError, match="LoRAT"):
+        tracker.track(str(trained / "frames"))
+    for boxes in ([], [1, 2, 3, 4]):
+        with pytest.raises(ValueError, match="boxes"):
+            tracker.follow(str(trained / "frames"), boxes)
+    detector = VideoTracker("quick/shapes_ow_effowt.yaml", device="cpu")
+    with pytest.raises(ValueError, match="OpenWorldTracker"):
+        detector.follow(CLIP.frames, [[1, 1, 9, 9]])
