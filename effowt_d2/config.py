@@ -100,7 +100,7 @@ def _add_tokens(cfg: CN) -> None:
 def _add_peft(cfg: CN) -> None:
     cfg.MODEL.PEFT = CN()
     peft = cfg.MODEL.PEFT
-    # what trains inside the tower: none | full | lora | tmoe; "": what MODEL.TRANSFER.STRATEGY says
+    # what trains inside the tower: none | full | lora | tmoe | dense_adapter; "": what MODEL.TRANSFER.STRATEGY says
     peft.METHOD = ""
     # lora, tmoe: rank [r], and scale [alpha], which is divided by "rank" or "sqrt_rank"
     peft.RANK = 64
@@ -120,6 +120,14 @@ def _add_peft(cfg: CN) -> None:
     peft.TMOE.ROUTE_COMPRESSION = False
     # True: one more second matrix, for every token alike
     peft.TMOE.UNGATED_EXPERT = False
+
+    peft.ADAPTER = CN()
+    # dense_adapter: links between blocks as in the "paper" or as "released"
+    peft.ADAPTER.VARIANT = "paper"
+    # width of the bottlenecks [b]
+    peft.ADAPTER.DIM = 32
+    # factor of their outputs
+    peft.ADAPTER.SCALE = 1.0
 
 
 def _add_side(cfg: CN) -> None:

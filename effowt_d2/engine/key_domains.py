@@ -6,6 +6,7 @@ from effowt_d2.data.loaders import LOADERS
 from effowt_d2.data.mappers import MAPPERS
 from effowt_d2.evaluation.groups import SUBSETS
 from effowt_d2.modeling.layers.levels import LEVELS
+from effowt_d2.modeling.peft.dense_adapter import VARIANTS
 from effowt_d2.modeling.peft.lora import INITS as PEFT_INITS
 from effowt_d2.modeling.peft.lora import SCALE_RULES
 from effowt_d2.modeling.peft.methods import METHODS
@@ -66,6 +67,9 @@ _MODEL = {
     "PEFT.TMOE.NUM_EXPERTS": _SIZE,
     "PEFT.TMOE.ROUTE_COMPRESSION": Flag(),
     "PEFT.TMOE.UNGATED_EXPERT": Flag(),
+    "PEFT.ADAPTER.VARIANT": Choice(tuple(VARIANTS)),
+    "PEFT.ADAPTER.DIM": _SIZE,
+    "PEFT.ADAPTER.SCALE": _FACTOR,
     "TOKENS.REDUCTION": Choice(lambda: (NONE, *REDUCTIONS.names())),
     "TOKENS.BLOCKS": ListOf(_COUNT),
     "TOKENS.KEEP_RATES": ListOf(Real(0, 1, open_low=True), 1),

@@ -48,6 +48,9 @@ MODEL = {
     "PEFT.INIT": "zeros",
     "PEFT.SITES": ["qkv"],
     "PEFT.TMOE.NUM_EXPERTS": 0,
+    "PEFT.ADAPTER.VARIANT": "figure",
+    "PEFT.ADAPTER.DIM": 10_000,
+    "PEFT.ADAPTER.SCALE": NAN,
     "SIDE.REDUCTION": 7,
     "SIDE.TOPOLOGY": "circle",
     "SIDE.BLOCKS": [3, 2],
@@ -128,7 +131,8 @@ def test_models(cfg, key):
     if key.startswith("TOKENS."):
         cfg.MODEL.TOKENS.REDUCTION = "merge" if "MERGE" in key else "sparse"
     if key.startswith("PEFT."):
-        cfg.MODEL.PEFT.METHOD = "tmoe" if "TMOE" in key else "lora"
+        method = {"TMOE": "tmoe", "ADAPTER": "dense_adapter"}.get(key.split(".")[1], "lora")
+        cfg.MODEL.PEFT.METHOD = method
     with refused(cfg, "MODEL", key, MODEL[key]):
         build_model(cfg)
 

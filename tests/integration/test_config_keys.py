@@ -37,7 +37,7 @@ def recorder(node, path=""):
 
 RUNS = (
     ("DATA.SCALING", "lsj", "DATA.LSJ_SIZE", 96, "MODEL.PEFT.METHOD", "tmoe", "MODEL.PEFT.RANK", 4),
-    ("SOLVER.AMP.ENABLED", True, "MODEL.TOKENS.REDUCTION", "sparse"),
+    ("SOLVER.AMP.ENABLED", True, "MODEL.TOKENS.REDUCTION", "sparse", "MODEL.PEFT.METHOD", "dense_adapter"),
     ("MODEL.SIDE.INIT", "l1", "MODEL.TOKENS.REDUCTION", "merge"),
     ("MODEL.TRANSFER.STRATEGY", "full"),
 )

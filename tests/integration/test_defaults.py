@@ -8,7 +8,7 @@ from helpers.configs import plugin_config
 from effowt_d2.data.mappers import FrameMapper, TwoViewMapper
 from effowt_d2.evaluation import TAOOWEvaluator
 from effowt_d2.modeling.backbone import EffOWTBackbone
-from effowt_d2.modeling.peft import LoRA, LoRAMethod, TMoE
+from effowt_d2.modeling.peft import DenseAdapterMethod, DenseAdapters, LoRA, LoRAMethod, TMoE
 from effowt_d2.modeling.roi_heads import OpenWorldROIHeads, ReIDHead, ReIDLoss, ReIDSampler
 from effowt_d2.modeling.side import SideLayout, SideNetwork, SparseInteraction
 from effowt_d2.modeling.side.fusion import WeightedFusion
@@ -43,6 +43,8 @@ PARTS = [
     (TMoE, "MODEL.PEFT", {name: name.upper() for name in UPDATE}),
     (TMoE, "MODEL.PEFT.TMOE", {name: name.upper() for name in MIXTURE}),
     (LoRAMethod, "MODEL.PEFT", {"sites": "SITES"}),
+    (DenseAdapterMethod, "MODEL.PEFT.ADAPTER", {name: name.upper() for name in ("variant", "dim", "scale")}),
+    (DenseAdapters, "MODEL.PEFT.ADAPTER", {name: name.upper() for name in ("dim", "scale")}),
     (EffOWTBackbone, "MODEL.TRANSFER", {"out_channels": "OUT_CHANNELS", "levels": "LEVELS"}),
     (EffOWTBackbone, "MODEL", {"pixel_mean": "PIXEL_MEAN", "pixel_std": "PIXEL_STD"}),
     (EffOWTBackbone, "INPUT", {"input_format": "FORMAT"}),

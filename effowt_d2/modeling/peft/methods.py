@@ -10,14 +10,16 @@ from torch import nn
 
 from effowt_d2.modeling.tower.sites import ROLES
 from effowt_d2.modeling.tower.tower import Tower
-from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.arguments import bad_argument, config_keys
+from effowt_d2.utils.checks import check_choice
 from effowt_d2.utils.registry import Registry
 
-from .attach import attach_adapters
+from .attach import PEFT, attach_adapters, check_free
+from .dense_adapter import VARIANTS
 from .lora import LoRA
 from .tmoe import TMoE
 
-__all__ = ["METHODS", "LoRAMethod", "PeftMethod", "TMoEMethod", "build_peft", "peft_keys"]
+__all__ = ["METHODS", "DenseAdapterMethod", "LoRAMethod", "PeftMethod", "TMoEMethod", "build_peft", "peft_keys"]
 
 
 class PeftMethod:
@@ -105,6 +107,47 @@ class TMoEMethod(LoRAMethod):
         }
 
 
+@METHODS.register("dense_adapter")
+class DenseAdapterMethod(PeftMethod):
+    """Bottlenecks beside the MLPs, linked from block to block, :class:`DenseAdapters`.
+
+    Args:
+        variant: ``paper`` or ``released``.
+        dim: width of the bottlenecks.
+        scale: factor of their outputs.
+    """
+
+    def __init__(self, *, variant: str = "paper", dim: int = 32, scale: float = 1.0):
+        self.variant = check_choice("variant", variant, tuple(VARIANTS))
+        self.dim = dim
+        self.scale = scale
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.PEFT.ADAPTER
+        return {"variant": node.VARIANT, "dim": node.DIM, "scale": node.SCALE}
+
+    def apply(self, tower: Tower) -> None:
+        """Attach the adapters.
+
+        Raises:
+            ValueError: the tower has no MLPs of its own or other adapters, or a number is out of range.
+        """
+        check_free(tower)
+        if not tower.sites(tower.blocks[0]):
+            raise bad_argument(
+                "method", f"dense_adapter stands beside the MLPs of transformer blocks, {tower.name} has none"
+            )
+        adapters = VARIANTS[self.variant](tower.embed_dim, tower.depth, dim=self.dim, scale=self.scale)
+        tower.companions[PEFT] = adapters.to(next(tower.trunk.parameters()).device)
+        tower.attached[PEFT] = {
+            "method": "dense_adapter",
+            "variant": self.variant,
+            "dim": self.dim,
+            "scale": adapters.scale,
+        }
+
+
 def build_peft(cfg: CfgNode, name: str) -> PeftMethod:
     """The method of that name, with what ``MODEL.PEFT`` says about it.
 
@@ -113,10 +156,12 @@ def build_peft(cfg: CfgNode, name: str) -> PeftMethod:
     """
     with peft_keys():
         method = METHODS.get(name)
-    return method(**method.from_config(cfg))
+        return method(**method.from_config(cfg))
 
 
 def peft_keys() -> AbstractContextManager:
     """Within, errors about arguments of methods get their config keys, as :func:`config_keys` gives them."""
     mixture = ("num_experts", "route_compression", "ungated_expert")
-    return config_keys("MODEL.PEFT", **{name: f"MODEL.PEFT.TMOE.{name.upper()}" for name in mixture})
+    adapter = ("variant", "dim", "scale")
+    keys = {name: f"MODEL.PEFT.TMOE.{name.upper()}" for name in mixture}
+    return config_keys("MODEL.PEFT", **keys, **{name: f"MODEL.PEFT.ADAPTER.{name.upper()}" for name in adapter})
