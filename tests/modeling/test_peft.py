@@ -169,6 +169,22 @@ def test_updates_train_beside_rounded_weights(tiny, precision):
     assert {p.dtype for p in backbone.tower.trunk.parameters()} == {getattr(torch, precision)}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "tmoe", "dense_adapter"])
+def test_compiled_blocks_train_alike(tiny, method):
+    torch._dynamo.reset()
+    gradients = []
+    for backend in ("", "aot_eager"):
+        options = ("MODEL.PEFT.METHOD", method, "MODEL.PEFT.RANK", 4, "MODEL.VLM.COMPILE", backend)
+        tower = tiny_backbone(tiny, *options).train().tower
+        for parameter in tower.companions.parameters():  # that start at zero
+            nn.init.constant_(parameter, 0.01)
+        tower(torch.ones(2, 3, 64, 96))[-1].square().sum().backward()
+        gradients.append([p.grad for p in tower.parameters() if p.requires_grad])
+    for plain, compiled in zip(*gradients):
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
+
+
 def test_methods_that_cannot_be(tiny):
     with raises(ValueError, "MODEL.PEFT.METHOD", "lorra", ["full", "lora", "none", "tmoe"]):
         tiny_backbone(tiny, "MODEL.PEFT.METHOD", "lorra")

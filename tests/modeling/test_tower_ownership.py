@@ -116,6 +116,17 @@ def test_what_is_attached_comes_back_and_the_hash_is_that_of_the_file(tiny, tmp_
     assert all(torch.equal(a, b) for a, b in zip(model.tower(IMAGES), other.tower(IMAGES)))
 
 
+def test_a_trained_tower_of_which_a_part_is_frozen_later_resumes(tiny, tmp_path):
+    model, other = (tiny_backbone(tiny, "MODEL.TRANSFER.STRATEGY", "full") for _ in range(2))
+    for backbone in (model, other):
+        backbone.tower.trunk.conv1.requires_grad_(False)
+    with torch.no_grad():
+        model.tower.trunk.ln_pre.bias.add_(1)
+    assert "tower.trunk.conv1.weight" not in saved_keys(model, tmp_path)
+    EffOWTCheckpointer(other).load(str(tmp_path / "model.pth"))
+    assert torch.equal(other.tower.trunk.ln_pre.bias, model.tower.trunk.ln_pre.bias)
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_what_is_attached_keeps_its_dtype_in_a_rounded_tower(tiny, precision):
     torch.manual_seed(0)

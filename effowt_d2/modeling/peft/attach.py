@@ -50,8 +50,8 @@ def attach_adapters(
         made = {role: make(site.in_features, site.out_features) for role, site in chosen.items()}
         device = next(block.parameters()).device
         tower.adapters[str(number)] = nn.ModuleDict({role: adapter.to(device) for role, adapter in made.items()})
-    settings = next(iter(tower.adapters["0"].values())).settings()
-    tower.attached[PEFT] = {"method": method, **settings, "sites": matched}
+    first = next(adapter for adapters in tower.adapters.values() for adapter in adapters.values())
+    tower.attached[PEFT] = {"method": method, **first.settings(), "sites": matched}
 
 
 def check_free(tower: Tower) -> None:

@@ -115,7 +115,7 @@ class LoadedTower(Family):
         """Note the weights as they are now: loaded, neither rounded nor changed by what is attached later."""
         self._canvases: dict[torch.device, Tensor] = {}
         self._hash: str | None = None
-        if not self.base.all_train and next(self.trunk.parameters()).device.type != "meta":
+        if next(self.trunk.parameters()).device.type != "meta":
             self._hash = self.base.hash()
 
     @property
@@ -165,10 +165,7 @@ class LoadedTower(Family):
         return self.precision is not torch.float32
 
     def weights_hash(self) -> str:
-        """SHA-256 over the names, shapes and values of the loaded tensors, in hex.
-
-        As they were loaded; of a tower that trains as a whole, as they are now.
-        """
+        """SHA-256 over the names, shapes and values of the loaded tensors, as they were loaded, in hex."""
         return self._hash or self.base.hash()
 
     def adapters_of(self, number: int) -> Adapters:
