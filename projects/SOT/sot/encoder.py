@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from effowt_d2.modeling.peft import log_gates
 from effowt_d2.modeling.tower.tokens import Tokens
 from effowt_d2.modeling.tower.tower import Tower
 from effowt_d2.modeling.transfer.ownership import TrainedPart
@@ -80,6 +81,8 @@ class JointEncoder(nn.Module):
         Returns:
             Behind the final norm: the tokens before (B, P, d), and the search tokens as a map (B, H, W, d).
         """
+        if self.training:
+            log_gates(self.tower)
         x = self.tower.enter(torch.cat([*before, search], dim=1))
         tokens = Tokens(x, prefix=x.shape[1] - search.shape[1], grid=self.search_grid)
         x = self.tower.finish(self.tower.run(tokens)[0].x)
