@@ -187,7 +187,8 @@ def _add_side(cfg: CN) -> None:
 
 
 def _add_heads(cfg: CN) -> None:
-    # detection score: cls | objectness | geo (geometric mean of both)
+    # detection score: cls | objectness | geo (geometric mean of both) | quality (that of cls and the predicted overlap of
+    # the box with its object, which is learnt where objects are labelled)
     cfg.MODEL.ROI_HEADS.SCORE = "cls"
 
     cfg.MODEL.REID = CN()
@@ -289,6 +290,8 @@ def _add_data(cfg: CN) -> None:
     cfg.DATA.CLASSES = []
     # classes, names or ids, too close to the known ones to be scored as unknown; needs CLASSES
     cfg.DATA.DISTRACTORS = []
+    # training datasets that leave objects unlabelled: what their labels don't cover is not taken for background
+    cfg.DATA.INCOMPLETE = []
     # True: images whose files are missing, and videos that lack a frame, are left out instead of refused
     cfg.DATA.SKIP_MISSING = False
     # text file of video or image names, one a line, that no training dataset may contain; "": none

@@ -70,8 +70,9 @@ class TwoViewMapper:
                 their ``instance_id`` or ``track_id``, or their places where one has neither.
 
         Returns:
-            ``file_name, image_id, height, width``; ``image`` (C, H, W) uint8 and ``instances`` (``gt_boxes``,
-            ``gt_classes`` all 0, ``gt_ids``) of the first view; and ``reference`` with these two of the second.
+            ``file_name, image_id, height, width``; ``image`` (C, H, W) uint8, ``instances`` (``gt_boxes``,
+            ``gt_classes`` all 0, ``gt_ids``) and ``complete`` of the first view; and ``reference`` with these three of
+            the second. ``complete`` is the record's, by default true: all objects are annotated.
 
         Raises:
             ImageReadError: the image cannot be read.
@@ -80,8 +81,8 @@ class TwoViewMapper:
         image = read_record_image(record, self.image_format)
         boxes, ids = _boxes_and_ids(record["annotations"])
         sample = {name: record[name] for name in ("file_name", "image_id", "height", "width") if name in record}
-        sample.update(self._view(image, boxes, ids))
-        sample["reference"] = self._view(image, boxes, ids)
+        for view in (sample, sample.setdefault("reference", {})):
+            view.update(self._view(image, boxes, ids), complete=record.get("complete", True))
         return sample
 
     def _view(self, image: np.ndarray, boxes: np.ndarray, ids: np.ndarray) -> dict:

@@ -41,6 +41,7 @@ def load_training_records(cfg: CfgNode) -> list[dict]:
     names = cfg.DATASETS.TRAIN
     if not names:
         raise ValueError("DATASETS.TRAIN is empty: it must name the datasets to train on")
+    _check_incomplete(cfg)
     excluded = ExclusionList(cfg.DATA.EXCLUSION_LIST)
     groups = configured_groups(cfg)
     loaded = {}
@@ -54,6 +55,8 @@ def load_training_records(cfg: CfgNode) -> list[dict]:
     records, counts = [], []
     for name, found in loaded.items():
         labelled, count = training_labels(name, found, groups)
+        if name in cfg.DATA.INCOMPLETE:
+            labelled = [{**record, "complete": False} for record in labelled]
         existing = existing_records(name, labelled, skip=cfg.DATA.SKIP_MISSING)
         on_main_process(lambda records=existing: check_readable(records, cfg.INPUT.FORMAT))
         records += existing
@@ -71,6 +74,19 @@ def _with_labels(records: list[dict], cfg: CfgNode) -> list[dict]:
         wanted = f" of DATA.CLASSES {list(cfg.DATA.CLASSES)}" if cfg.DATA.CLASSES else " of a known class"
         raise ValueError(f"{', '.join(cfg.DATASETS.TRAIN)}: no image has a label{wanted}")
     return records
+
+
+def _check_incomplete(cfg: CfgNode) -> None:
+    unknown = [name for name in cfg.DATA.INCOMPLETE if name not in cfg.DATASETS.TRAIN]
+    if unknown:
+        raise ValueError(
+            f"DATA.INCOMPLETE has {unknown}, which DATASETS.TRAIN lacks; it has {list(cfg.DATASETS.TRAIN)}"
+        )
+    if cfg.DATA.INCOMPLETE and len(set(cfg.DATASETS.TRAIN)) == len(set(cfg.DATA.INCOMPLETE)):
+        raise ValueError(
+            f"DATA.INCOMPLETE has all of DATASETS.TRAIN, {list(cfg.DATASETS.TRAIN)}: no dataset is left to learn from what "
+            "background is"
+        )
 
 
 def _refuse_evaluation_data(name: str) -> None:

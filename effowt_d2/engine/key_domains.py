@@ -161,6 +161,7 @@ _DATA = {
     "DATA.REGISTER": ListOf(ListOf(Text(), 3, 4)),
     "DATA.CLASSES": _CLASSES,
     "DATA.DISTRACTORS": _CLASSES,
+    "DATA.INCOMPLETE": ListOf(_NAME),
     "DATA.SKIP_MISSING": Flag(),
     "DATA.EXCLUSION_LIST": Text(),
     "DATA.SCALING": Choice(("shortest_edge", "lsj")),

@@ -10,6 +10,7 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from effowt_d2.modeling.layers.labelled_images import LabelledImages
 from effowt_d2.modeling.roi_heads import ReIDHead, ReIDLoss, ReIDPair, ReIDSampler
 from effowt_d2.tracking import Tracker
 from effowt_d2.utils.arguments import bad_argument, config_keys
@@ -102,8 +103,9 @@ class OpenWorldTracker(GeneralizedRCNN):
         Args:
             batched_inputs: one dict per image with ``image`` (C, H, W) in ``INPUT.FORMAT``, and
 
-                * in training ``instances`` (``gt_boxes``, ``gt_classes`` all 0) and optionally ``reference``, a dict
-                  with ``image`` and ``instances`` of a second view of the same picture. With it the instances of
+                * in training ``instances`` (``gt_boxes``, ``gt_classes`` all 0), optionally ``complete``, false where
+                  objects are not labelled, and optionally ``reference``, a dict with the same of a second view of
+                  the same image. With it the instances of
                   both carry ``gt_ids`` (int64), the same for the same object and -1 for unknown;
                 * otherwise see :meth:`inference`.
 
@@ -114,7 +116,7 @@ class OpenWorldTracker(GeneralizedRCNN):
             return self.inference(batched_inputs)
         paired = [i for i, x in enumerate(batched_inputs) if "reference" in x]
         views = list(batched_inputs) + [batched_inputs[i]["reference"] for i in paired]
-        images = self.preprocess_image(views)
+        images = LabelledImages(self.preprocess_image(views), [x.get("complete", True) for x in views])
         targets = [x["instances"].to(self.device) for x in views]
         features = self._features(images)
         proposals, losses = self.proposal_generator(images, features, targets)

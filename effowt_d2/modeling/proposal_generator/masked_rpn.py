@@ -14,6 +14,7 @@ from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY, Standa
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
+from effowt_d2.modeling.layers.labelled_images import complete_of
 from effowt_d2.modeling.layers.masks import apply_mask
 from effowt_d2.utils.arguments import bad_argument, config_keys
 
@@ -84,7 +85,8 @@ class MaskedRPN(RPN):
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """
         Args:
-            images: the batch; only its ``image_sizes`` are read.
+            images: the batch; its ``image_sizes`` are read, and ``complete`` of :class:`LabelledImages`: where it is
+                false, no anchor is negative.
             features: (B, C, Hi, Wi) maps by name.
             gt_instances: ``gt_boxes`` of each image, in training.
 
@@ -103,6 +105,9 @@ class MaskedRPN(RPN):
             if gt_instances is None:
                 raise ValueError("MaskedRPN needs gt_instances in training")
             labels, boxes = self._label_valid_anchors(Boxes.cat(anchors), torch.cat(valid, dim=1), gt_instances)
+            labels = [
+                x if whole else x.masked_fill(x == 0, -1) for x, whole in zip(labels, complete_of(images), strict=True)
+            ]
             losses = self.losses(anchors, logits, labels, deltas, boxes)
         return self._propose(anchors, logits, deltas, valid, images.image_sizes), losses
 

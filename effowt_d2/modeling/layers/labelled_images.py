@@ -1,0 +1,29 @@
+"""A batch of training images that knows which of them have all their objects labelled."""
+
+from collections.abc import Sequence
+
+from detectron2.structures import ImageList
+
+__all__ = ["LabelledImages", "complete_of"]
+
+
+class LabelledImages(ImageList):
+    """Detectron2's ImageList with a word on the labels.
+
+    Args:
+        images: the batch.
+        complete: for each image, whether every object in it is labelled. Where one is not, what no label covers is
+            not known to be background.
+
+    Attributes:
+        complete: as given.
+    """
+
+    def __init__(self, images: ImageList, complete: Sequence[bool]):
+        super().__init__(images.tensor, images.image_sizes)
+        self.complete = list(complete)
+
+
+def complete_of(images: ImageList) -> list[bool]:
+    """``complete`` of each image of a batch; true where the batch doesn't tell."""
+    return getattr(images, "complete", [True] * len(images.image_sizes))
