@@ -14,6 +14,7 @@ from effowt_d2.utils.checks import check_choice, check_count, check_number
 from .crops import BACKGROUNDS, clip_boxes, square_crop
 from .two_towers import TwoTowers, load_two_towers
 from .views import TrackViews
+from .vocabulary import SYNONYM
 
 __all__ = ["TrackNamer"]
 
@@ -30,7 +31,8 @@ class TrackNamer:
 
     Args:
         towers: the CLIP model.
-        vocabulary: different words or phrases, at least one.
+        vocabulary: different words or phrases, at least one. Synonyms follow a word behind tabs: their probabilities are
+            added to its own, and the word is the name.
         templates: texts around a word, each with one ``{}``.
         context, max_zoom, background: of the crops, see ``square_crop``.
         views: views a name is pooled over, at most.
@@ -60,9 +62,11 @@ class TrackNamer:
         _check_vocabulary(vocabulary)
         _check_settings(templates, context, max_zoom, background, views, budget, min_score)
         _check_background_words(background_words, vocabulary)
-        self.vocabulary = list(vocabulary)
+        entries = [entry.split(SYNONYM) for entry in [*vocabulary, *background_words]]
+        self.vocabulary = [words[0] for words in entries[: len(vocabulary)]]
         self._towers = towers
-        self._words = towers.embed_words([*self.vocabulary, *background_words], templates)
+        self._words = towers.embed_words([word for words in entries for word in words], templates)
+        self._starts = np.cumsum([0, *(len(words) for words in entries[:-1])])
         self._min_score = min_score
         self._crop = {"size": towers.image_size, "context": context, "max_zoom": max_zoom, "background": background}
         self._limit = views
@@ -152,7 +156,8 @@ class TrackNamer:
     def _probabilities(self, crops: np.ndarray) -> np.ndarray:
         """(K, S, S, 3) -> (K, V) float32; background words are the last of V."""
         cosines = self._towers.embed_pictures(crops) @ self._words.T
-        return torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
+        probabilities = torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
+        return np.add.reduceat(probabilities, self._starts, axis=1)
 
     def _answer(self, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
         best = self._views.best()
@@ -170,15 +175,16 @@ def _check_vocabulary(vocabulary: Sequence[str]) -> None:
         raise ValueError(f"the vocabulary must be a list of words, got the text {vocabulary!r}; see read_vocabulary")
     if not len(vocabulary):
         raise ValueError("the vocabulary is empty: tracks can't be named without words")
-    if len(set(vocabulary)) != len(vocabulary):
-        twice = sorted({word for word in vocabulary if list(vocabulary).count(word) > 1})
+    words = [word for entry in vocabulary for word in entry.split(SYNONYM)]
+    if len(set(words)) != len(words):
+        twice = sorted({word for word in words if words.count(word) > 1})
         raise ValueError(f"the words {twice} are in the vocabulary more than once")
 
 
 def _check_background_words(words: Sequence[str], vocabulary: Sequence[str]) -> None:
     if isinstance(words, str):
         raise bad_argument("background_words", f"must be a list of words, got the text {words!r}")
-    both = sorted(set(words) & set(vocabulary))
+    both = sorted(set(words) & {word for entry in vocabulary for word in entry.split(SYNONYM)})
     if both or len(set(words)) != len(words):
         raise bad_argument(
             "background_words", f"must have each word once and none of the vocabulary, got {words}; both: {both}"

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from effowt_d2.assets.tao import tao_vocabulary
 
-__all__ = ["TAO", "read_vocabulary"]
+__all__ = ["SYNONYM", "TAO", "read_vocabulary"]
 
 TAO = "tao"
 """Names the vocabulary that is shipped: TAO's categories."""
+
+SYNONYM = "\t"
+"""Stands between a word and its synonyms."""
 
 logger = logging.getLogger(__name__)
 
 
 def read_vocabulary(source: str | os.PathLike) -> list[str]:
-    """Words or phrases, one a line.
+    """Words or phrases, one a line, each with its synonyms behind tabs.
 
     Empty lines and lines that start with # are left out, runs of blanks become one. A word that came before, in
     whatever case, is left out too and a warning in the log says so.
@@ -24,7 +27,7 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
         source: a UTF-8 text file, or "tao" for the names of TAO's categories.
 
     Returns:
-        The words as they are written, in the order of the file.
+        The words as they are written, in the order of the file; a word with synonyms is joined with them by tabs.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -53,15 +56,20 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
 
 
 def _words(lines: list[str], path: Path) -> list[str]:
-    first, words = {}, []
+    first: dict[str, int] = {}
+    words = []
     for number, line in enumerate(lines, start=1):
-        word = " ".join(line.split())
-        if not word or word.startswith("#"):
+        if line.lstrip().startswith("#"):
             continue
-        if word.casefold() in first:
-            before = first[word.casefold()]
-            logger.warning("%s: line %d, %r, repeats line %d and is left out", path, number, word, before)
-            continue
-        first[word.casefold()] = number
-        words.append(word)
+        # a word with its synonyms
+        new = []
+        for word in filter(None, (" ".join(part.split()) for part in line.split(SYNONYM))):
+            if word.casefold() in first:
+                before = first[word.casefold()]
+                logger.warning("%s: line %d, %r, repeats line %d and is left out", path, number, word, before)
+            else:
+                first[word.casefold()] = number
+                new.append(word)
+        if new:
+            words.append(SYNONYM.join(new))
     return words

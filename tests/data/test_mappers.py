@@ -118,6 +118,12 @@ def test_ids_that_do_not_tell_objects_apart_become_places(record, ids):
     assert TwoViewMapper(make_config())(record)["instances"].gt_ids.tolist() == [0, 1, 2]
 
 
+def test_views_know_whether_all_objects_are_labelled(record):
+    for given, complete in ((record, True), ({**record, "complete": False}, False)):
+        sample = TwoViewMapper(make_config())(given)
+        assert sample["complete"] is sample["reference"]["complete"] is complete
+
+
 def test_image_without_objects(record):
     sample = TwoViewMapper(make_config())({**record, "annotations": []})
     assert sample["instances"].gt_boxes.tensor.shape == (0, 4) == sample["reference"]["instances"].gt_boxes.tensor.shape

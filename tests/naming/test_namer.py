@@ -66,6 +66,18 @@ def test_a_track_that_no_word_suits_well_enough_has_no_name(cfg, noise):
     assert namer.names() == {5: ("red", confidences[0]), 6: ("", 0.0)}
 
 
+def test_synonyms_add_up_and_bear_the_name_of_their_word(cfg, noise):
+    objects = [(number, colour, (4 + 30 * number, 10, 28 + 30 * number, 40)) for number, colour in enumerate(WORDS)]
+    _, alone = see(TrackNamer(cfg, WORDS), noise, *objects)
+    first, second, *rest = WORDS
+    namer = TrackNamer(cfg, [f"bright\t{first}\t{second}", *rest])
+    names, together = see(namer, noise, *objects)
+    assert namer.vocabulary == ["bright", *rest] and names == ["bright", "bright", *rest]
+    assert (together[:2] > alone[:2] * 0.9).all()
+    with raises(ValueError, first):
+        TrackNamer(cfg, [f"bright\t{first}", first])
+
+
 def test_a_track_that_a_background_word_suits_best_has_no_name(cfg, noise):
     objects = [(1, "red", (5, 5, 40, 40)), (2, "blue", (60, 5, 100, 40))]
     words = [word for word in WORDS if word != "blue"]

@@ -24,6 +24,15 @@ def test_repeated_words_are_left_out_and_told(tmp_path, caplog):
         assert_says(record.getMessage(), *data)
 
 
+def test_synonyms_follow_a_word_behind_tabs(tmp_path, caplog):
+    file = tmp_path / "words.txt"
+    file.write_text("dog\tpuppy \t  young   dog\ncat\tDog\tkitten\tcat\n")
+    with caplog.at_level(logging.WARNING):
+        assert read_vocabulary(file) == ["dog\tpuppy\tyoung dog", "cat\tkitten"]
+    for record, data in zip(caplog.records, (("line 2", "Dog", "line 1"), ("line 2", "cat")), strict=True):
+        assert_says(record.getMessage(), *data)
+
+
 @pytest.mark.parametrize(
     "content, data",
     [(b"", "empty"), (b"\n# only\n   \n", 3), (b"caf\xe9\n", "byte 3")],
