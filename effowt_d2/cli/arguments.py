@@ -3,6 +3,7 @@
 import argparse
 import math
 
+from effowt_d2.model_zoo import DEFAULT
 from effowt_d2.modeling.tower.precision import PRECISIONS
 from effowt_d2.visualization import LABEL_FIELDS
 
@@ -10,10 +11,9 @@ __all__ = ["make_parser", "parse_args"]
 
 DESCRIPTION = """Track every object in a video of yours.
 
-    %(prog)s --config-file quick/shapes_ow_effowt.yaml --input VIDEO --output tracked.mp4 \\
-        --results tracks.json --report report.html
+    %(prog)s --input VIDEO --output tracked.mp4 --results tracks.json --report report.html
 
-CONFIG is a file or a name of the model zoo; a name brings its trained weights.
+--config-file names another model: a file, or a name of the model zoo, which brings its trained weights.
 """
 
 
@@ -40,7 +40,7 @@ def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argpa
 
 
 def _add_files(add) -> None:
-    add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
+    add("--config-file", default=DEFAULT, metavar="CONFIG", help=f"a file, or a name of the model zoo ({DEFAULT})")
     add("--weights", metavar="FILE", help="checkpoint (MODEL.WEIGHTS of the config)")
     add("--input", required=True, nargs="+", help="a video, folder, images, glob in quotes, URL, - or camera number")
     add(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
+from effowt_d2.model_zoo import DEFAULT
 from effowt_d2.naming import TrackNamer, read_vocabulary
 from effowt_d2.video import FrameReader, FrameSource, FrameTracks, open_frames
 
@@ -23,7 +24,7 @@ class VideoTracker:
 
     .. code-block:: python
 
-        tracker = VideoTracker("quick/shapes_ow_effowt.yaml")
+        tracker = VideoTracker()
         for frame in tracker.track("video.mp4"):
             print(frame.time, frame.ids, frame.boxes)
 
@@ -31,7 +32,8 @@ class VideoTracker:
     videos may be under way at once; each gives what it gives alone.
 
     Args:
-        cfg_or_zoo_name: a config, a YAML file, or the name of a zoo config; a name brings the trained weights.
+        cfg_or_zoo_name: a config, a YAML file, or the name of a zoo config; a name brings the trained weights. By
+            default the model of photographs.
         weights: checkpoint in place of the config's.
         device: "cpu", "cuda", "cuda:1", ...; None: the config's, or the CPU where there is no CUDA.
         precision: "float32", "bfloat16" or "float16"; None: the config's ``TEST.PRECISION``.
@@ -55,7 +57,7 @@ class VideoTracker:
 
     def __init__(
         self,
-        cfg_or_zoo_name: CfgNode | str | Path,
+        cfg_or_zoo_name: CfgNode | str | Path = DEFAULT,
         *,
         weights: str | Path | None = None,
         device: str | None = None,

@@ -2,6 +2,6 @@
 
 from effowt_d2.assets.paths import resolve_weights
 
-from .zoo import config_names, get, get_checkpoint_url, get_config, get_config_file
+from .zoo import DEFAULT, config_names, get, get_checkpoint_url, get_config, get_config_file
 
-__all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file", "resolve_weights"]
+__all__ = ["DEFAULT", "config_names", "get", "get_checkpoint_url", "get_config", "get_config_file", "resolve_weights"]

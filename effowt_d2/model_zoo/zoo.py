@@ -11,9 +11,11 @@ from effowt_d2.assets.paths import PREFIX
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.engine.configs import make_config
 
-__all__ = ["config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
+__all__ = ["DEFAULT", "config_names", "get", "get_checkpoint_url", "get_config", "get_config_file"]
 
-CHECKPOINT_URLS = {"quick/shapes_ow_effowt": f"{PREFIX}quick/shapes_ow_effowt"}
+DEFAULT = "real/effowt_real.yaml"
+"""Config of the model that tracks a user's video unless another is named."""
+CHECKPOINT_URLS = {name: f"{PREFIX}{name}" for name in ("quick/shapes_ow_effowt", "real/effowt_real")}
 """Trained checkpoint of a config: shipped (``effowt://``) or whatever Detectron2's path manager fetches."""
 
 
