@@ -64,7 +64,7 @@ def _add_files(add) -> None:
     add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
     add("--crops", metavar="FOLDER", help="the best views of each track, as images")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
-    add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: tao")
+    add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: common, tao")
 
 
 def _add_frames(add) -> None:

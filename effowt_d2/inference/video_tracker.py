@@ -42,7 +42,7 @@ class VideoTracker:
         memory: how many seconds a lost track is remembered; None: ``TRACKER.MEMORY_SECONDS`` or ``MEMORY_FRAMES`` of
             the config or ``opts``, or 1 second where none is set (the frames of a preset suit one frame a second).
         score_threshold: least score of a box that is given out; all of them are tracked.
-        vocabulary: words to name tracks with: a list, a text file with one a line, or "tao"; None: no names.
+        vocabulary: words to name tracks with: a list, a text file with one a line, "common" or "tao"; None: no names.
         opts: config keys and values in turn, such as ``("TRACKER.PRESET", "simowt")``.
         profile: whether ``times`` measures; a GPU is waited for at every stage then, which costs speed.
 

@@ -4,12 +4,15 @@ import logging
 import os
 from pathlib import Path
 
+from effowt_d2.assets.paths import ROOT
 from effowt_d2.assets.tao import tao_vocabulary
 
-__all__ = ["SYNONYM", "TAO", "read_vocabulary"]
+__all__ = ["COMMON", "SYNONYM", "TAO", "read_vocabulary"]
 
 TAO = "tao"
-"""Names the vocabulary that is shipped: TAO's categories."""
+"""Names a shipped vocabulary: TAO's categories."""
+COMMON = "common"
+"""Names a shipped vocabulary: everyday objects, COCO's classes with synonyms."""
 
 SYNONYM = "\t"
 """Stands between a word and its synonyms."""
@@ -24,7 +27,7 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
     whatever case, is left out too and a warning in the log says so.
 
     Args:
-        source: a UTF-8 text file, or "tao" for the names of TAO's categories.
+        source: a UTF-8 text file, or "tao" or "common" for a shipped one.
 
     Returns:
         The words as they are written, in the order of the file; a word with synonyms is joined with them by tabs.
@@ -35,12 +38,12 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
     """
     if source == TAO:
         return tao_vocabulary()
-    path = Path(source)
+    path = ROOT / "common_words.txt" if source == COMMON else Path(source)
     if path.is_dir():
         raise ValueError(f"the vocabulary {path} is a folder; expected a text file with one word or phrase a line")
     if not path.is_file():
         raise FileNotFoundError(
-            f"the vocabulary {path}: no such file; expected a text file with one word or phrase a line, or {TAO!r}"
+            f"the vocabulary {path}: no such file; expected a text file with one word or phrase a line, {TAO!r} or {COMMON!r}"
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -58,3 +58,10 @@ def test_the_categories_of_tao():
     assert {"dog", "trash_can", "bus_(vehicle)", "camel", "person"} <= set(words)
     # COCO's classes are 78 of them
     assert len(groups.known) == 78 < len(words)
+
+
+def test_the_common_words():
+    words = read_vocabulary("common")
+    heads = [entry.split("\t")[0] for entry in words]
+    assert len(words) == len(set(heads)) == 80 and {"person", "traffic light", "teddy bear"} <= set(heads)
+    assert words[0].startswith("person\tman\twoman\t")
