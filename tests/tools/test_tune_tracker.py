@@ -34,7 +34,9 @@ def truth(tracks):
                 {"id": i, "video_id": 1, "frame_index": i, "width": 100, "height": 100, "file_name": f"{i}.jpg"}
                 for i in range(1, len(tracks) + 1)
             ],
-            "annotations": [{**a, "id": n, "video_id": 1, "area": 1.0, "iscrowd": 0} for n, a in enumerate(annotations, 1)],
+            "annotations": [
+                {**a, "id": n, "video_id": 1, "area": 1.0, "iscrowd": 0} for n, a in enumerate(annotations, 1)
+            ],
             "categories": [{"id": 1, "name": "thing"}],
             "tracks": [{"id": t, "category_id": 1, "video_id": 1} for t in {t for f in tracks for t in f}],
         }
