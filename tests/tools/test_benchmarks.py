@@ -81,6 +81,7 @@ def check_evaluation(report, printed):
     assert table_rows(printed)["2"][:2] == ["10", "740"]
 
 
+@pytest.mark.slow
 def test_time_and_memory_of_an_evaluation_and_of_its_workers(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("effowt_d2.evaluation.tao_ow.SMALL", 0)
     figures = importlib.import_module("benchmark_evaluation").time_alone(str(tmp_path), 8, 60, workers=2)
@@ -126,7 +127,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-SLOW = {"benchmark", "benchmark_reading"}
+SLOW = {"benchmark", "benchmark_precision", "benchmark_reading", "benchmark_video"}
 NAMES = sorted(path.stem for path in (ROOT / "tools").glob("**/benchmark*.py"))
 
 

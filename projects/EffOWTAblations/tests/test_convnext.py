@@ -78,7 +78,9 @@ def make(**settings):
     return build_tower("convnext_tiny", "", allow_random=True, **settings).finalise()
 
 
+# slow: bfloat16 and float16 convolutions have no fast kernel on every CPU
 # of the largest value in a tap: bfloat16 has 8 bits of mantissa and float16 has 11, and errors add up over the blocks
+@pytest.mark.slow
 @pytest.mark.parametrize("precision,tolerance", [("bfloat16", 0.02), ("float16", 0.003)])
 def test_taps_in_half_precision_are_near(precision, tolerance):
     expected, rounded = make(), make(precision=precision)
@@ -88,6 +90,7 @@ def test_taps_in_half_precision_are_near(precision, tolerance):
     assert rounded.weights_hash() == expected.weights_hash()
 
 
+@pytest.mark.slow
 def test_compiled_blocks_give_the_same_taps():
     torch._dynamo.reset()
     plain, compiled = make(), make(compile_backend="aot_eager")
