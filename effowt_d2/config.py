@@ -332,6 +332,8 @@ def _add_test(cfg: CN) -> None:
     cfg.TEST.FRAMES_PER_BATCH = 1
     # number format that evaluation and video inference run in (autocast): float32 | bfloat16 | float16
     cfg.TEST.PRECISION = "float32"
+    # least score of a box that effowt-track and VideoTracker give out; evaluation takes all of them
+    cfg.TEST.SHOWN_SCORE = 0.3
 
     cfg.TEST.TAO_OW = CN()
     # results kept per image, highest scores first; 0: all

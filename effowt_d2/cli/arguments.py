@@ -76,7 +76,7 @@ def _add_frames(add) -> None:
 
 
 def _add_drawing(add) -> None:
-    add("--score-threshold", type=float, default=0.3, help="lowest score of a box that is kept (0.3)")
+    add("--score-threshold", type=float, help="lowest score of a box that is kept (TEST.SHOWN_SCORE of the config)")
     add("--mask", metavar="IMAGE", help="only tracks in the white part of this image, by half of their area")
     add("--only", metavar="WORD,WORD", help="only tracks with one of these names of the vocabulary")
     add("--labels", type=_fields, default=LABEL_FIELDS, metavar="id,name,score", help="text beside a box")

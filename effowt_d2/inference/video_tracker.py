@@ -41,7 +41,8 @@ class VideoTracker:
             the frame in any case.
         memory: how many seconds a lost track is remembered; None: ``TRACKER.MEMORY_SECONDS`` or ``MEMORY_FRAMES`` of
             the config or ``opts``, or 1 second where none is set (the frames of a preset suit one frame a second).
-        score_threshold: least score of a box that is given out; all of them are tracked.
+        score_threshold: least score of a box that is given out; all of them are tracked. None: the config's
+            ``TEST.SHOWN_SCORE``.
         vocabulary: words to name tracks with: a list, a text file with one a line, "common" or "tao"; None: no names.
         opts: config keys and values in turn, such as ``("TRACKER.PRESET", "simowt")``.
         profile: whether ``times`` measures; a GPU is waited for at every stage then, which costs speed.
@@ -64,16 +65,16 @@ class VideoTracker:
         precision: str | None = None,
         max_side: int | None = None,
         memory: float | None = None,
-        score_threshold: float = 0.3,
+        score_threshold: float | None = None,
         vocabulary: str | Path | Sequence[str] | None = None,
         opts: Sequence = (),
         profile: bool = False,
     ) -> None:
         choice = dict(weights=weights, device=device, precision=precision, max_side=max_side, memory=memory)
         self.cfg = make_tracking_config(cfg_or_zoo_name, **choice, opts=opts)
-        if not 0 <= score_threshold <= 1:
-            raise ValueError(f"the score threshold must be in [0, 1], got {score_threshold}")
-        self.score_threshold = score_threshold
+        self.score_threshold = self.cfg.TEST.SHOWN_SCORE if score_threshold is None else score_threshold
+        if not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"the score threshold (TEST.SHOWN_SCORE) must be in [0, 1], got {self.score_threshold}")
         # what can be wrong is looked at before the model is built
         check_weights(self.cfg)
         words = read_vocabulary(vocabulary) if isinstance(vocabulary, (str, Path)) else vocabulary

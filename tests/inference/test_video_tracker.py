@@ -226,3 +226,24 @@ def test_times_are_split_where_that_is_asked_for(tracker, found, frames):
     seconds = profiled.times.seconds
     assert set(seconds) >= {"decoding", "scaling", "tower", "side network", "heads", "association"}
     assert all(value > 0 for value in seconds.values())
+
+
+def test_what_is_shown_is_the_configs_choice_unless_the_caller_has_one(tracker, found, frames):
+    cfg = model_zoo.get_config(NAME, trained=True)
+    cfg.MODEL.DEVICE = "cpu"
+    middle = float(np.median(np.concatenate([result.scores for result in found])))
+    cfg.TEST.SHOWN_SCORE = middle
+    shown = VideoTracker(cfg, max_side=384)
+    assert shown.score_threshold == middle and tracker.score_threshold == 0.3
+    scores = np.concatenate([result.scores for result in shown.track(frames)])
+    assert 0 < len(scores) < sum(len(result.scores) for result in found) and scores.min() >= middle
+    assert VideoTracker(cfg, max_side=384, score_threshold=0.1).score_threshold == 0.1
+    cfg.TEST.SHOWN_SCORE = 1.5
+    with raises(ValueError, "TEST.SHOWN_SCORE", 1.5):
+        VideoTracker(cfg)
+
+
+def test_photographs_are_the_default(frames):
+    tracker = VideoTracker(device="cpu")
+    assert tracker.cfg.MODEL.VLM.NAME == "RealCLIP-S-16"
+    assert [len(result.ids) for result in tracker.track(frames)]

@@ -5,7 +5,7 @@ from detectron2.config import CfgNode
 from helpers import small_shapes
 from helpers.configs import plugin_keys
 
-from effowt_d2 import model_zoo
+from effowt_d2 import VideoTracker, model_zoo
 from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.engine import OpenWorldTrainer, check_config
 from effowt_d2.naming import TrackNamer
@@ -61,6 +61,7 @@ def seen(tmp_path_factory):
             trainer.resume_or_load(resume=False)
             trainer.train()
         TrackNamer(recorder(cfg.clone()), ["disc"])
+    VideoTracker(recorder(cfg.clone()), weights=model_zoo.get_checkpoint_url("quick/shapes_ow_effowt"))
     return SEEN
 
 

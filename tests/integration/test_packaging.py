@@ -21,6 +21,7 @@ DATA = {
     ("assets/checkpoints", ".yaml"),
     ("assets/configs/EffOWT", ".yaml"),
     ("assets/configs/quick", ".yaml"),
+    ("assets/configs/real", ".yaml"),
     ("assets", ".txt"),
     ("assets/vlm", ".json"),
     ("assets/vlm", ".pt"),
