@@ -34,6 +34,8 @@ def check_generation(model: nn.Module, kwargs: dict[str, Any]) -> None:
         raise ValueError(
             f"MustDrop needs the dynamic cache, not cache_implementation {value('cache_implementation')!r}"
         )
+    if value("use_cache") is False:
+        raise ValueError("MustDrop decodes from the cache: leave use_cache unset")
     if value("return_dict_in_generate") and len(kwargs.get("input_ids", ())) > 1:
         raise ValueError("return_dict_in_generate with a batch: MustDrop takes one prompt at a time for it")
 
@@ -42,8 +44,6 @@ def check_call(model: nn.Module, kwargs: dict[str, Any]) -> None:
     """Raises: ValueError, if the model trains or the cache given is not an empty dynamic one."""
     if model.training:
         raise ValueError("MustDrop is for inference: call model.eval() first")
-    if kwargs.get("use_cache") is False and "max_new_tokens" in kwargs:
-        raise ValueError("MustDrop decodes from the cache: leave use_cache unset")
     cache = cache_in(kwargs)
     if cache is None:
         return
