@@ -73,7 +73,12 @@ SOLVER: {MAX_ITER: 2, IMS_PER_BATCH: 2, WARMUP_ITERS: 0}
     "launcher, options, start_method",
     [
         ((), ("--num-gpus", "2"), "forkserver"),
-        (("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"), (), "spawn"),
+        pytest.param(
+            ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"),
+            (),
+            "spawn",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_processes_have_what_the_config_imports(tmp_path, launcher, options, start_method):

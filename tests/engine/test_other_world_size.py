@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 from helpers import small_shapes, stand_in
 from helpers.messages import assert_says
@@ -32,6 +33,7 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
     assert len({entry["image_id"] for entry in results}) == 4 and "OWTA" in printed
 
 
+@pytest.mark.slow
 def test_machines_that_do_not_share_the_folder_are_refused(tmp_path, port):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}

@@ -49,6 +49,7 @@ def test_one_worker_is_this_process(tmp_path, monkeypatch):
     assert 0 < evaluate_tao_ow(*files, ["all"], workers=1)["all"]["OWTA"] < 100
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_runs_once(tmp_path):
     files = write(tmp_path, *random_set(4, videos=5))
     script = tmp_path / "script.py"

@@ -104,7 +104,7 @@ def test_an_installed_wheel_has_its_configs_and_weights(site, tmp_path):
     assert int(count) == len(model_zoo.config_names())
 
 
-@pytest.mark.parametrize("program", ["effowt-track", "demo.py"])
+@pytest.mark.parametrize("program", ["effowt-track", pytest.param("demo.py", marks=pytest.mark.slow)])
 def test_the_command_reports_errors_under_its_own_name(site, tmp_path, program):
     script = [ROOT / "demo" / "demo.py"] if program == "demo.py" else [site / "bin" / program]
     command = [sys.executable, *script, "--config-file", "gone.yaml", "--input", "clip.mp4", "--results", "r.json"]

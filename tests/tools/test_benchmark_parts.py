@@ -18,6 +18,7 @@ from effowt_d2.data.shapes_ow import VideoSplit
 QUICK = str(ROOT / "configs/quick/shapes_ow_effowt.yaml")
 
 
+@pytest.mark.slow
 def test_one_strategy_in_half_precision_without_ratios(tmp_path, capsys):
     keys = ["MODEL.VLM.PRECISION", "bfloat16", "TEST.PRECISION", "bfloat16"]
     options = f"--config-file {QUICK} --strategies side --size 64 64 --views 1 --runs 1 --device cpu"
