@@ -11,6 +11,7 @@ from helpers.messages import assert_says
 from helpers.processes import SCRIPT, environment, run_python
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_where_one_stopped(tmp_path):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}

@@ -81,6 +81,7 @@ def test_items_are_made_when_they_are_needed():
     assert list(results) == list(range(1, 100))
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed():
     command = [sys.executable, "-W", "ignore", "-c", ENDLESS]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as parent:
