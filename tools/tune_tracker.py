@@ -23,10 +23,10 @@ from tracker_lab.detections import FrameDetections, detect, load_detections, sav
 from tracker_lab.score import oracle_scores, recall_at, track, tracking_scores
 from tracker_lab.search import search
 
-from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data.datasets.registration import register_datasets
-from effowt_d2.engine import OpenWorldTrainer, make_config
+from effowt_d2.engine import make_config
 from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
+from effowt_d2.inference.video_predictor import VideoPredictor, check_weights
 from effowt_d2.modeling.meta_arch.tracker_config import tracker_settings
 
 NAMES = ("OWTA", "D.Re", "A.Acc")
@@ -54,9 +54,8 @@ def find_detections(args: argparse.Namespace, cfg: CfgNode, dataset: str) -> lis
     """Those of the file, which is made where it isn't there."""
     path = Path(args.detections)
     if not path.exists():
-        model = OpenWorldTrainer.build_model(cfg).eval()
-        EffOWTCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-        save_detections(detect(cfg, model, dataset), path)
+        check_weights(cfg)
+        save_detections(detect(cfg, VideoPredictor(cfg).model, dataset), path)
     return load_detections(path)
 
 
@@ -110,7 +109,6 @@ def run(args: argparse.Namespace) -> dict:
     gt = load_truth(dataset)
     frames = find_detections(args, cfg, dataset)
     start = {**tracker_settings(cfg.TRACKER), "limit": cfg.TEST.DETECTIONS_PER_IMAGE}
-    start.pop("memory_seconds")
     figures = {"recall": {limit: recall_at(gt, frames, limit) for limit in (1, 10, 100)}}
     figures["config"] = tracking_scores(gt, track(frames, **_split(start)))["all"]
     chosen = start

@@ -69,7 +69,7 @@ def make_header(model: nn.Module, config: str) -> dict[str, Any]:
 
 
 def _describe(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """The hash tells where what is not in the file comes from, so a tower that is stored as a whole has none. What is
+    """The hash identifies the tensors that are not in the file, so a tower that is stored as a whole has none. What is
     attached to a tower stands beside it, by name."""
     return {
         path: {"name": tower.name, "weights_hash": None if tower.base.all_train else tower.weights_hash()}

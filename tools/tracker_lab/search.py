@@ -25,6 +25,8 @@ SPACE: dict[str, tuple[float, float] | list] = {
     "motion": ["none", "constant_velocity"],
     "limit": [5, 10, 20, 30, 50, 100],
 }
+FIXED = {"memory_seconds": None}
+"""Set in every trial but the first: the memory is drawn in frames."""
 STEP = 0.15
 """Standard deviation of a change, as a fraction of the range."""
 
@@ -45,14 +47,14 @@ def search(score: Callable[[Settings], float], *, trials: int, seed: int, start:
     best: Trial = (score(start), start)
     yield best
     for number in range(1, trials):
-        settings = _random(rng) if number < trials // 2 else _changed(best[1], rng)
+        settings = _random(start, rng) if number < trials // 2 else _changed(best[1], rng)
         trial = (score(settings), settings)
         best = max(best, trial, key=lambda t: t[0])
         yield trial
 
 
-def _random(rng: random.Random) -> Settings:
-    return _consistent({name: _draw(values, rng) for name, values in SPACE.items()})
+def _random(start: Settings, rng: random.Random) -> Settings:
+    return _consistent({**start, **FIXED, **{name: _draw(values, rng) for name, values in SPACE.items()}})
 
 
 def _draw(values: tuple[float, float] | list, rng: random.Random) -> Any:
@@ -60,7 +62,7 @@ def _draw(values: tuple[float, float] | list, rng: random.Random) -> Any:
 
 
 def _changed(settings: Settings, rng: random.Random) -> Settings:
-    new = dict(settings)
+    new = {**settings, **FIXED}
     for name in rng.sample(list(SPACE), rng.choice([1, 2, 3])):
         values = SPACE[name]
         if isinstance(values, list):

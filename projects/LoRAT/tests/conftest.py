@@ -1,4 +1,4 @@
-"""Tiny trackers, and a dataset of made-up clips."""
+"""Tiny trackers, and a dataset of synthetic clips."""
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog

@@ -1,1 +1,1 @@
-"""Sequences of one target: readers of the datasets' folders, samplers of training clips, and made-up videos."""
+"""Sequences of one target: readers of the datasets' folders, samplers of training clips, and synthetic videos."""
