@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from tabulate import tabulate
 from tracker_lab.detections import FrameDetections, detect, load_detections, save_detections
 from tracker_lab.score import oracle_scores, recall_at, track, tracking_scores
@@ -26,6 +26,7 @@ from tracker_lab.search import search
 from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.engine import make_config
 from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
+from effowt_d2.formats import read_registered
 from effowt_d2.inference.video_predictor import VideoPredictor, check_weights
 from effowt_d2.modeling.meta_arch.tracker_config import tracker_settings
 
@@ -64,7 +65,7 @@ def load_truth(dataset: str) -> GroundTruth:
     if dataset not in DatasetCatalog.list():
         raise ValueError(f"--dataset {dataset!r} is not registered; there are {', '.join(DatasetCatalog.list())}")
     DatasetCatalog.get(dataset)  # rendered on first use
-    return load_ground_truth(MetadataCatalog.get(dataset).json_file)
+    return load_ground_truth(read_registered(dataset))
 
 
 def choose(frames: list[FrameDetections], gt: GroundTruth, args: argparse.Namespace, start: dict) -> tuple[float, dict]:
