@@ -72,11 +72,14 @@ class TwoTowers:
     @torch.inference_mode()
     def embed_pictures(self, pictures: np.ndarray) -> Tensor:
         """Embeddings of pictures: (N, S, S, 3) uint8 RGB to (N, D) float32, of length 1."""
-        pixels = torch.from_numpy(pictures).to(self._device).float() / 255
-        pixels = ((pixels - self._mean) / self._std).permute(0, 3, 1, 2)
-        # a tower that is shared with a detector has the detector's number format
-        pixels = pixels.to(next(self._model.visual.parameters()).dtype)
+        # a tower that is shared with a detector has the detector's dtype
+        pixels = self.normalise(pictures).to(next(self._model.visual.parameters()).dtype)
         return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
+
+    def normalise(self, pictures: np.ndarray) -> Tensor:
+        """What the image tower reads: (N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 of mean 0 and variance 1."""
+        pixels = torch.from_numpy(pictures).to(self._device).float() / 255
+        return ((pixels - self._mean) / self._std).permute(0, 3, 1, 2)
 
 
 def load_two_towers(

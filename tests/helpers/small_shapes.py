@@ -36,7 +36,8 @@ def register(folder: Path) -> None:
 
 def _add(name, load, split, folder, annotations, **metadata) -> None:
     DatasetCatalog.register(name, lambda: load(split, folder))
-    MetadataCatalog.get(name).set(thing_classes=["object"], json_file=str(folder / annotations), **metadata)
+    files = {"json_file": str(folder / annotations), "image_root": str(folder)}
+    MetadataCatalog.get(name).set(thing_classes=["object"], **files, **metadata)
 
 
 def forget() -> None:
