@@ -1,4 +1,4 @@
-"""The page of results: tables and sentences, from the numbers alone."""
+"""The results page: tables and sentences generated from the recorded runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +15,18 @@ from .sentences import (
     ablation_differences,
     ablations_sentence,
     claim_verdict,
-    compare,
     curves_sentence,
     memory_sentence,
+    paired,
     signed,
 )
-from .summary import Difference, Spread, Summary
+from .summary import Spread, Summary
 from .texts import INTRO, limits
 
 __all__ = ["make_page", "make_plots"]
+
+COSTS = {"trained": "trained_parameters", "side": "side_parameters", "MiB": "training_mib"}
+"""Columns of costs: head in the page, column of the runs."""
 
 
 def make_page(summary: Summary, figures: str = "results") -> str:
@@ -39,7 +42,7 @@ def make_page(summary: Summary, figures: str = "results") -> str:
         if _has_curve(summary, group):
             parts.append(_figure(f"{figures}/curves_{group.name}.svg", curves_sentence(summary, group)))
         if group.name == "strategy":
-            parts += [*_strategy_differences(summary), _figure(f"{figures}/memory.svg", memory_sentence(summary))]
+            parts += [_strategy_differences(summary), _figure(f"{figures}/memory.svg", memory_sentence(summary))]
     parts.append("## All ablations together\n")
     parts.append(_figure(f"{figures}/ablations.svg", ablations_sentence(summary, _ablations(summary))))
     parts += [limits(_steps(summary)), _open_rows(summary)]
@@ -87,10 +90,10 @@ def _claims(summary: Summary) -> str:
     rows = []
     for group in summary.plan.groups:
         for claim in group.claims:
-            verdict, text = claim_verdict(summary, claim)
-            rows.append([claim.says, f"**{verdict}**", text])
-    head = ["the paper's claim, on unknown classes", "", "difference of OWTA"]
-    return f"## What held\n\n{_table(rows, head)}\n"
+            result, difference = claim_verdict(summary, claim)
+            rows.append([claim.says, f"**{result}**", f"{claim.first} − {claim.second}", difference])
+    head = ["the paper's claim, on unknown classes", "result", "compared", "OWTA"]
+    return f"## Claims of the paper\n\n{_table(rows, head)}\n"
 
 
 def _group(summary: Summary, group: Group) -> str:
@@ -101,45 +104,44 @@ def _group(summary: Summary, group: Group) -> str:
     title = f"## {group.about[0].upper()}{group.about[1:]}\n"
     if not done:
         return f"{title}\n{NOT_RUN}\n"
-    head = ["variant", "all", "known", "unknown", "D.Re unknown", "A.Acc unknown", "trained", "side", "MiB"]
+    head = ["variant", "n", "all", "known", "unknown", "D.Re unknown", "A.Acc unknown", *COSTS]
     head += ["known − base", "unknown − base"] if group.base else []
     columns = ("OWTA-all", KNOWN, UNKNOWN, "D.Re-unknown", "A.Acc-unknown")
     rows = []
     for path in done:
-        cells = [path, *(_cell(summary.spread(path, column)) for column in columns)]
-        cells += [_plain(summary.spread(path, c)) for c in ("trained_parameters", "side_parameters", "training_mib")]
+        spreads = [summary.spread(path, column) for column in columns]
+        cells = [path, _count(spreads), *map(_cell, spreads)]
+        cells += [_plain(summary.spread(path, column)) for column in COSTS.values()]
         for column in (KNOWN, UNKNOWN) if group.base else ():
-            cells.append("base" if path == group.base else _paired(summary.difference(path, group.base, column)))
+            cells.append("base" if path == group.base else paired(summary.difference(path, group.base, column)))
         rows.append(cells)
-    head, rows = _without_empty(head, rows)
+    head, rows = _informative(head, rows)
     missing = [path for path in paths if path not in done]
     note = f" Not run: {', '.join(missing)}." if missing else ""
     return f"{title}\n{_table(rows, head)}\n\n{_revisions(summary, done)}{note}\n"
 
 
-def _without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
-    return [head[place] for place in filled], [[row[place] for place in filled] for row in rows]
+def _informative(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without empty columns, and without costs that are the same in several rows."""
+    values = [{row[place] for row in rows} for place in range(len(head))]
+    same = [len(rows) > 1 and len(found) == 1 and name in COSTS for name, found in zip(head, values)]
+    kept = [place for place, found in enumerate(values) if found != {""} and not same[place]]
+    return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
-def _strategy_differences(summary: Summary) -> list[str]:
+def _strategy_differences(summary: Summary) -> str:
     side, full, zero = STRATEGIES
-    rows, sentences = [], []
+    rows = []
     for first, second in ((side, full), (side, zero), (full, zero)):
         for where, column in (("unknown", UNKNOWN), ("known", KNOWN)):
             difference = summary.difference(first, second, column)
             if difference is None:
                 continue
             values = ", ".join(signed(value) for value in difference.values)
-            interval = f"± {difference.interval:.1f}" if difference.n > 1 else ""
-            rows.append([f"{first} − {second}", where, _paired(difference), interval, values])
-            if where == "unknown":
-                sentences.append(compare(first, second, difference))
-    if not rows:
-        return []
+            interval = f"±{difference.interval:.1f}" if difference.n > 1 else ""
+            rows.append([f"{first} − {second}", where, paired(difference), interval, values])
     head = ["paired difference", "OWTA", "mean ± sd (n)", "95 % interval", "by seed"]
-    text = "; ".join(sentences)
-    return [f"{_table(rows, head)}\n\n{text[0].upper()}{text[1:]}.\n"]
+    return f"{_table(rows, head)}\n" if rows else ""
 
 
 def _figure(file: str, sentence: str) -> str:
@@ -153,11 +155,11 @@ def _steps(summary: Summary) -> list[int]:
 
 
 def _open_rows(summary: Summary) -> str:
-    lines = ["## Runs that are in no table\n"]
+    lines = ["## Runs left out\n"]
     for row in summary.unfinished:
         lines.append(f"- {_name(row)}: {row['status']}{': ' if row['error'] else ''}{row['error']}")
     for row in summary.left_out:
-        lines.append(f"- {_name(row)}, revision {row['revision']}: made by another plan or choice of learning rate")
+        lines.append(f"- {_name(row)}, revision {row['revision']}: another plan or learning rate")
     return "\n".join(lines if len(lines) > 1 else [*lines, "None."]) + "\n"
 
 
@@ -170,7 +172,7 @@ def _revisions(summary: Summary, paths: list[str]) -> str:
     listed = ", ".join(f"{revision} ({count} run{'s' * (count > 1)})" for revision, count in counts)
     if len(counts) == 1:
         return f"Revision {listed}."
-    return f"**These rows are of different revisions**, whose differences are part of what is compared: {listed}."
+    return f"**Revisions differ** and are part of the comparison: {listed}."
 
 
 def _table(rows: list[list[str]], head: list[str]) -> str:
@@ -180,14 +182,13 @@ def _table(rows: list[list[str]], head: list[str]) -> str:
 def _cell(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    return f"{spread.mean:.1f} ± {spread.sd:.1f} ({spread.n})" if spread.n > 1 else f"{spread.mean:.1f} (1)"
+    return f"{spread.mean:.1f} ±{spread.sd:.1f}" if spread.n > 1 else f"{spread.mean:.1f}"
 
 
-def _paired(difference: Difference | None) -> str:
-    if difference is None:
-        return "no seed in common"
-    sd = f" ± {difference.sd:.1f}" if difference.n > 1 else ""
-    return f"{signed(difference.mean)}{sd} ({difference.n})"
+def _count(spreads: list[Spread | None]) -> str:
+    """Number of seeds of a row; a range where the scores of a row differ in it."""
+    counts = sorted({spread.n for spread in spreads if spread})
+    return "-".join(map(str, counts[:1] + counts[1:][-1:]))
 
 
 def _plain(spread: Spread | None) -> str:

@@ -1,4 +1,4 @@
-"""What the numbers say, in words that follow from them: a difference within its spread is none."""
+"""Verdicts and sentences computed from the numbers: a difference within its spread counts as none."""
 
 from .plan import Claim, Group
 from .summary import Difference, Summary
@@ -11,10 +11,11 @@ __all__ = [
     "ablation_differences",
     "ablations_sentence",
     "claim_verdict",
-    "compare",
     "curves_sentence",
     "memory_sentence",
+    "paired",
     "signed",
+    "verdict",
 ]
 
 UNKNOWN, KNOWN = "OWTA-unknown", "OWTA-known"
@@ -28,45 +29,37 @@ def signed(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def basis(difference: Difference) -> str:
-    """What a difference rests on."""
-    if difference.n == 1:
-        return "one seed, no spread"
-    return f"paired, n = {difference.n}, sd {difference.sd:.1f}"
-
-
-def compare(first: str, second: str, difference: Difference | None) -> str:
-    """First against second on unknown classes, as a clause."""
+def paired(difference: Difference | None) -> str:
+    """Mean ± standard deviation (number of seeds) of a paired difference."""
     if difference is None:
-        return f"{first} and {second} have not been run with the same seed"
+        return "no common seed"
+    sd = f" ±{difference.sd:.1f}" if difference.n > 1 else ""
+    return f"{signed(difference.mean)}{sd} ({difference.n})"
+
+
+def verdict(difference: Difference | None) -> str:
+    """Whether the first of two configurations scores higher: "holds", "hint: holds", "no difference", ..."""
+    if difference is None:
+        return "not run"
+    if difference.n == 1:
+        return "one seed"
     if not difference.seen:
-        size = f"{signed(difference.mean)}, {basis(difference)}"
-        return f"no difference seen between {first} and {second} on unknown ({size})"
-    direction = "above" if difference.mean > 0 else "below"
-    doubt = "" if difference.clear else ", no more than a hint"
-    return f"{first} is {abs(difference.mean):.1f} {direction} {second} on unknown ({basis(difference)}){doubt}"
+        return "no difference"
+    text = "holds" if difference.mean > 0 else "does not hold"
+    return text if difference.clear else f"hint: {text}"
 
 
 def claim_verdict(summary: Summary, claim: Claim) -> tuple[str, str]:
-    """What is to be said of a claim ("holds here", "does not hold here", ...), and the comparison in words."""
+    """Verdict on a claim of the paper, and the paired difference of unknown OWTA that it rests on."""
     difference = summary.difference(claim.first, claim.second, UNKNOWN)
-    text = compare(claim.first, claim.second, difference)
-    if difference is None:
-        return "not run", text
-    if difference.n == 1:
-        return "not shown by one seed", text
-    if claim.equal:
-        if not difference.seen:
-            return "holds here, within this spread", text
-        return "does not hold here" if difference.clear else "a hint that it does not hold here", text
-    if not difference.seen:
-        return "does not show here", text
-    verdict = "holds here" if difference.mean > 0 else "does not hold here"
-    return verdict if difference.clear else f"a hint that it {verdict}", text
+    text = verdict(difference)
+    if claim.equal and difference and difference.n > 1:
+        text = {"no difference": "holds"}.get(text, "does not hold" if difference.clear else "hint: does not hold")
+    return text, paired(difference)
 
 
 def curves_sentence(summary: Summary, group: Group) -> str:
-    """Known against unknown OWTA over training."""
+    """Known and unknown OWTA gained over training."""
     parts = []
     for variant in group.variants:
         known, unknown = (summary.curve(variant.path, column) for column in (KNOWN, UNKNOWN))
@@ -74,23 +67,19 @@ def curves_sentence(summary: Summary, group: Group) -> str:
             continue
         first, last = min(known), max(known)
         gains = [signed(curve[last].mean - curve[first].mean) for curve in (known, unknown)]
-        parts.append(f"{variant.path} {gains[0]} on known and {gains[1]} on unknown (n = {known[last].n})")
+        parts.append(f"{variant.path} {' / '.join(gains)} (n = {known[last].n})")
     if not parts:
         return NOT_RUN
-    return f"From the evaluation after {first} steps to the one after {last}, mean OWTA changes: {'; '.join(parts)}."
+    return f"OWTA gained from step {first} to {last}, known / unknown: {'; '.join(parts)}."
 
 
 def memory_sentence(summary: Summary) -> str:
-    """Training memory against unknown OWTA."""
-    memory = {path: summary.spread(path, "training_mib") for path in STRATEGIES}
-    side, full = memory[STRATEGIES[0]], memory[STRATEGIES[1]]
+    """Training memory of the side network against full fine-tuning."""
+    side, full = (summary.spread(path, "training_mib") for path in STRATEGIES[:2])
     if side is None or full is None:
         return NOT_RUN
-    share = 100 * (1 - side.mean / full.mean)
-    saved = f"{share:.0f} % less memory" if share >= 0 else f"{-share:.0f} % more memory"
-    text = compare("strategy/side", "strategy/full", summary.difference(*STRATEGIES[:2], UNKNOWN))
-    sizes = f"{side.mean:.0f} and {full.mean:.0f} MiB"
-    return f"On this small tower side trains with {saved} than full ({sizes}), and {text}."
+    change = 100 * (side.mean / full.mean - 1)
+    return f"Training memory: side {side.mean:.0f} MiB, full {full.mean:.0f} MiB ({change:+.0f} %)."
 
 
 def ablations_sentence(summary: Summary, groups: list[Group]) -> str:
@@ -102,13 +91,13 @@ def ablations_sentence(summary: Summary, groups: list[Group]) -> str:
     hints = [_entry(path, difference) for _, path, difference in found if difference.seen and not difference.clear]
     same = len(found) - len(clear) - len(hints)
     return (
-        f"Clearly different from their base on unknown: {len(clear)} of {len(found)}{_listed(clear)}; "
-        f"a hint of a difference: {len(hints)}{_listed(hints)}; no difference seen: {same}."
+        f"Unknown OWTA against the base: {len(clear)} of {len(found)} differ{_listed(clear)}; "
+        f"{len(hints)} hints{_listed(hints)}; {same} without a difference."
     )
 
 
 def _entry(path: str, difference: Difference) -> str:
-    return f"{path} {signed(difference.mean)} [n = {difference.n}, sd {difference.sd:.1f}]"
+    return f"{path} {paired(difference)}"
 
 
 def _listed(entries: list[str]) -> str:

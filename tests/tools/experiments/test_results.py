@@ -1,4 +1,4 @@
-"""The page of results: worked numbers, words that follow from them, and the page of the repository rebuilt."""
+"""The results page: worked numbers, verdicts that follow from them, and the page of the repository rebuilt."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from experiments.plan import Claim
 from experiments.plan_file import load_plan
 from experiments.report import make_page
-from experiments.sentences import ablations_sentence, claim_verdict, compare, curves_sentence, memory_sentence
+from experiments.sentences import ablations_sentence, claim_verdict, curves_sentence, memory_sentence, paired, verdict
 from experiments.summary import Difference, Summary
 from experiments.table import RUN_COLUMNS, SCORES, open_curves, open_runs
 from helpers import ROOT
@@ -82,35 +82,36 @@ def test_pairs_are_of_one_seed(plan, tmp_path):
     assert summary.difference("strategy/side", "strategy/zero_shot", "OWTA-unknown") is None
 
 
-@pytest.mark.parametrize("values, words", [
-    ((1, -1.5), "no difference seen between a and b on unknown (-0.2, paired, n = 2, sd 1.8)"),
-    ((0.01, -0.02), "no difference seen between a and b on unknown (0.0, paired, n = 2, sd 0.0)"),
-    ((9,), "no difference seen between a and b on unknown (+9.0, one seed, no spread)"),
-    ((1, 2, 3), "a is 2.0 above b on unknown (paired, n = 3, sd 1.0), no more than a hint"),
-    ((-5, -6, -5.5), "a is 5.5 below b on unknown (paired, n = 3, sd 0.5)"),
-    (None, "a and b have not been run with the same seed"),
+@pytest.mark.parametrize("values, result, cell", [
+    ((1, -1.5), "no difference", "-0.2 ±1.8 (2)"),
+    ((0.01, -0.02), "no difference", "0.0 ±0.0 (2)"),
+    ((9,), "one seed", "+9.0 (1)"),
+    ((1, 2, 3), "hint: holds", "+2.0 ±1.0 (3)"),
+    ((-5, -6, -5.5), "does not hold", "-5.5 ±0.5 (3)"),
+    (None, "not run", "no common seed"),
 ])  # fmt: skip
-def test_words_follow_from_the_numbers(values, words):
-    assert compare("a", "b", Difference(values) if values else None) == words
+def test_words_follow_from_the_numbers(values, result, cell):
+    difference = Difference(values) if values else None
+    assert (verdict(difference), paired(difference)) == (result, cell)
 
 
-@pytest.mark.parametrize("full, equal, verdict", [
-    ((30, 30.5, 31), False, "holds here"),
-    ((39, 39, 41), False, "a hint that it holds here"),
-    ((41, 39, 40), False, "does not show here"),
-    ((41.2, 42.2, 44), False, "a hint that it does not hold here"),
-    ((50, 50.5, 51), False, "does not hold here"),
-    ((41, 39, 40), True, "holds here, within this spread"),
-    ((30, 30.5, 31), True, "does not hold here"),
-    ((30,), False, "not shown by one seed"),
+@pytest.mark.parametrize("full, equal, expected", [
+    ((30, 30.5, 31), False, "holds"),
+    ((39, 39, 41), False, "hint: holds"),
+    ((41, 39, 40), False, "no difference"),
+    ((41.2, 42.2, 44), False, "hint: does not hold"),
+    ((50, 50.5, 51), False, "does not hold"),
+    ((41, 39, 40), True, "holds"),
+    ((30, 30.5, 31), True, "does not hold"),
+    ((30,), False, "one seed"),
     ((), False, "not run"),
 ])  # fmt: skip
-def test_verdicts_on_a_claim(plan, tmp_path, full, equal, verdict):
+def test_verdicts_on_a_claim(plan, tmp_path, full, equal, expected):
     summary = summary_of(plan, tmp_path, strategy_rows([40, 40, 41], full))
     claim = Claim("side beats full", "strategy/side", "strategy/full", equal)
-    assert claim_verdict(summary, claim)[0] == verdict
+    assert claim_verdict(summary, claim)[0] == expected
     if not equal:
-        assert f"| side beats full | **{verdict}** |" in re.sub(" +", " ", make_page(summary))
+        assert f"| side beats full | **{expected}** |" in re.sub(" +", " ", make_page(summary))
 
 
 def test_sentences_of_the_figures(plan, tmp_path):
@@ -122,15 +123,11 @@ def test_sentences_of_the_figures(plan, tmp_path):
     summary = summary_of(plan, tmp_path, rows, points)
     groups = {group.name: group for group in plan.groups}
     assert curves_sentence(summary, groups["strategy"]) == (
-        "From the evaluation after 50 steps to the one after 150, mean OWTA changes: "
-        "strategy/side +30.0 on known and +21.0 on unknown (n = 1)."
+        "OWTA gained from step 50 to 150, known / unknown: strategy/side +30.0 / +21.0 (n = 1)."
     )
-    assert memory_sentence(summary) == (
-        "On this small tower side trains with 50 % less memory than full (100 and 200 MiB), and strategy/side is 11.3 "
-        "above strategy/full on unknown (paired, n = 3, sd 0.6)."
-    )
+    assert memory_sentence(summary) == "Training memory: side 100 MiB, full 200 MiB (-50 %)."
     assert ablations_sentence(summary, [groups["width"], groups["preset"]]) == (
-        "Clearly different from their base on unknown: 0 of 1; a hint of a difference: 0; no difference seen: 1."
+        "Unknown OWTA against the base: 0 of 1 differ; 0 hints; 1 without a difference."
     )
 
 
@@ -143,11 +140,11 @@ def test_rows_of_other_revisions_are_named_and_rows_of_other_plans_left_out(plan
     rows.append(row("strategy/zero_shot", 1, 97.0, status="failed", error="ValueError: no"))
     rows.append({**row("strategy/full", 1, 96.0), "group": "gone"})
     page = re.sub(" +", " ", make_page(summary_of(plan, tmp_path, rows)))
-    assert "**These rows are of different revisions**" in page and "aaaaaaa (5 runs), bbbbbbb (1 run)." in page
-    assert "| strategy/side | 44.0 ± 3.6 (3) |" in page and "Not run: strategy/zero_shot." in page
-    ending = page[page.index("## Runs that are in no table") :]
+    assert "**Revisions differ**" in page and "aaaaaaa (5 runs), bbbbbbb (1 run)." in page
+    assert "| strategy/side | 3 | 44.0 ±3.6 |" in page and "Not run: strategy/zero_shot." in page
+    ending = page[page.index("## Runs left out") :]
     assert "- strategy/zero_shot, seed 1: failed: ValueError: no" in ending
-    assert ending.count("made by another plan") == 3 and "- gone/full, seed 1" in ending
+    assert ending.count("another plan") == 3 and "- gone/full, seed 1" in ending
     assert not any(f"{score}.0" in page for score in (96, 97, 98, 99))
 
 
