@@ -1,6 +1,6 @@
 """Every configuration key of the plugin, one line of meaning each.
 
-The symbols in brackets are those of the EffOWT paper (arXiv 2504.05141) and of docs/method.md.
+The symbols in brackets are those of the EffOWT paper (arXiv 2504.05141) and of docs/methods/effowt.md.
 """
 
 from detectron2.config import CfgNode as CN
