@@ -5,12 +5,14 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
 from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, side_total, training_memory
+from effowt_d2.checkpoint.contents import trained_state
 
 __all__ = ["count_costs"]
 
 
 def count_costs(cfg: CfgNode) -> dict[str, object]:
-    """Columns of the table of runs: parameters, and MiB that a training step holds (square images of noise, two views).
+    """Columns of the table of runs: parameters, MiB that a training step holds (square images of noise, two views), and MiB
+    of the tensors in a checkpoint of the model.
 
     Args:
         cfg: of a training.
@@ -28,4 +30,5 @@ def count_costs(cfg: CfgNode) -> dict[str, object]:
         "trained_parameters": sum(part.trained for part in counts.values()),
         "side_parameters": side_total(counts),
         "training_mib": sum(memory.values()) / 2**20,
+        "checkpoint_mib": sum(tensor.nbytes for tensor in trained_state(model).values()) / 2**20,
     }

@@ -25,7 +25,12 @@ from .texts import INTRO, limits
 
 __all__ = ["make_page", "make_plots"]
 
-COSTS = {"trained": "trained_parameters", "side": "side_parameters", "MiB": "training_mib"}
+COSTS = {
+    "trained": "trained_parameters",
+    "side": "side_parameters",
+    "training MiB": "training_mib",
+    "checkpoint MiB": "checkpoint_mib",
+}
 """Columns of costs: head in the page, column of the runs."""
 
 

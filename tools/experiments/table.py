@@ -29,7 +29,7 @@ SCORES = tuple(f"{name}-{subset}" for subset in ("all", "known", "unknown") for 
 _NAME = ("group", "name", "seed", "digest")
 RUN_COLUMNS = (
     *_NAME, "status", "error", "config", "keys", "of", "revision", "started", "seconds", "steps",
-    "trained_parameters", "side_parameters", "training_mib", "peak_rss_mib", *SCORES,
+    "trained_parameters", "side_parameters", "training_mib", "checkpoint_mib", "peak_rss_mib", *SCORES,
 )  # fmt: skip
 CURVE_COLUMNS = (*_NAME, "step", *SCORES)
 
