@@ -1,7 +1,7 @@
 """Made-up clips: a textured rectangle that moves over noise, with its exact box, and folders of them in every layout."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,8 +136,11 @@ def _write_lasot_ext(root: Path, clips: Sequence[MadeClip]) -> None:
 
 
 @WRITERS.register("got10k")
-def _write_got10k(root: Path, clips: Sequence[MadeClip]) -> None:
+def _write_got10k(root: Path, clips: Iterable[MadeClip]) -> None:
+    """One clip after the other, so that there may be more than memory holds."""
+    names = []
     for clip in clips:
+        names.append(clip.name)
         folder = root / clip.name
         _images(folder, clip)
         _text(folder / "groundtruth.txt", xyxy_to_xywh(clip.boxes))
@@ -145,7 +148,7 @@ def _write_got10k(root: Path, clips: Sequence[MadeClip]) -> None:
         _text(folder / "cover.label", 8 * clip.present)
         height, width = clip.frames.shape[1:3]
         (folder / "meta_info.ini").write_text(f"[METAINFO]\nobject_class: rectangle\nresolution: ({width}, {height})\n")
-    (root / "list.txt").write_text("".join(f"{clip.name}\n" for clip in clips))
+    (root / "list.txt").write_text("".join(f"{name}\n" for name in names))
 
 
 @WRITERS.register("trackingnet")

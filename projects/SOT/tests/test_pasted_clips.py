@@ -1,0 +1,82 @@
+"""Clips of cut-out objects: exact boxes, hidden targets, the command line, and datasets that cannot be used."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from sot.data.layouts import read_layout
+from sot.data.pasted_clips import paste_clip, paste_clips, read_cutouts
+from sot.make_clips import main
+
+from effowt_d2.formats import DatasetError
+
+RED, BLUE = (0, 0, 255), (255, 0, 0)
+
+
+def write_dataset(folder, sides=(40, 30)):
+    """Grey images of 80 x 60 pixels, each with a square object that is outlined by a polygon."""
+    folder.mkdir(exist_ok=True)
+    images, annotations = [], []
+    for number, (side, colour) in enumerate(zip(sides, (RED, BLUE)), 1):
+        image = np.full((60, 80, 3), 128, np.uint8)
+        image[5 : 5 + side, 10 : 10 + side] = colour
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+        images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 60})
+        polygon = [10, 5, 10 + side, 5, 10 + side, 5 + side, 10, 5 + side]
+        label = {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": [polygon]}
+        annotations.append({**label, "bbox": [10, 5, side, side], "area": side**2})
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "square"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return folder / "annotations.json"
+
+
+def layer(colour, side=40):
+    return np.dstack([np.full((side, side, 3), colour, np.uint8), np.full((side, side), 255, np.uint8)])
+
+
+def test_boxes_are_those_of_what_is_drawn():
+    scene = np.full((60, 80, 3), 255, np.uint8)
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        clip = paste_clip("object-1", layer(RED), [], scene, frames=6, size=(120, 160), random=random)
+        for frame, box in zip(clip.frames, clip.boxes):
+            rows, columns = np.nonzero(frame[..., 0] < 128)
+            drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_allclose(box, drawn, atol=2)
+
+
+def test_a_target_behind_another_object_is_absent():
+    scene = np.full((60, 80, 3), 128, np.uint8)
+    hidden = seen = 0
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        clip = paste_clip("object-1", layer(RED), [layer(BLUE)], scene, frames=4, size=(120, 160), random=random)
+        red = (clip.frames[..., 2].astype(int) - clip.frames[..., 0] > 60).sum(axis=(1, 2))
+        hidden += (~clip.present).sum()
+        seen += clip.present.sum()
+        assert (red[clip.present] > 0).all()
+    assert hidden and seen > hidden
+
+
+def test_the_command_writes_a_dataset(tmp_path):
+    source = write_dataset(tmp_path / "images")
+    options = ["--dataset", str(source), "--images", str(source.parent), "--count", "3", "--frames", "5"]
+    assert main([*options, "--output", str(tmp_path / "clips")]) == 0
+    sequences = read_layout("got10k", tmp_path / "clips")
+    made = list(paste_clips(read_cutouts(source, source.parent), 3, frames=5))
+    assert [s.name for s in sequences] == ["object-1", "object-2", "object-3"]
+    for sequence, clip in zip(sequences, made):
+        np.testing.assert_array_equal(sequence.boxes, clip.boxes)
+        np.testing.assert_array_equal(sequence.present, clip.present)
+        assert sequence.size == (240, 320)
+    # the folder is not written over
+    assert main([*options, "--output", str(tmp_path / "clips")]) == 2
+
+
+def test_too_few_objects_are_an_error(tmp_path, capsys):
+    source = write_dataset(tmp_path / "images", sides=(40, 20))
+    with pytest.raises(DatasetError, match="has 1 objects"):
+        read_cutouts(source, source.parent)
+    assert main(["--dataset", str(source), "--images", str(source.parent), "--output", str(tmp_path / "out")]) == 2
+    assert str(source) in capsys.readouterr().err and not (tmp_path / "out").exists()
