@@ -25,6 +25,14 @@ from .texts import INTRO, limits
 
 __all__ = ["make_page", "make_plots"]
 
+COLUMNS = {
+    "all": "OWTA-all",
+    "known": KNOWN,
+    "unknown": UNKNOWN,
+    "D.Re unknown": "D.Re-unknown",
+    "A.Acc unknown": "A.Acc-unknown",
+}
+"""Columns of scores: head in the page, column of the runs; searches show the first three."""
 COSTS = {
     "trained": "trained_parameters",
     "side": "side_parameters",
@@ -103,33 +111,33 @@ def _claims(summary: Summary) -> str:
 
 def _group(summary: Summary, group: Group) -> str:
     paths = [variant.path for variant in group.variants]
-    if group.base and group.base not in paths:
-        paths.insert(0, group.base)
     done = [path for path in paths if summary.rows(path)]
     title = f"## {group.about[0].upper()}{group.about[1:]}\n"
     if not done:
         return f"{title}\n{NOT_RUN}\n"
-    head = ["variant", "n", "all", "known", "unknown", "D.Re unknown", "A.Acc unknown", *COSTS]
-    head += ["known − base", "unknown − base"] if group.base else []
-    columns = ("OWTA-all", KNOWN, UNKNOWN, "D.Re-unknown", "A.Acc-unknown")
+    columns = dict(list(COLUMNS.items())[: 3 if any(variant.search for variant in group.variants) else None])
+    head = ["variant", "n", *columns, *COSTS]
+    head += ["unknown − base"] if group.base else []
     rows = []
     for path in done:
-        spreads = [summary.spread(path, column) for column in columns]
+        spreads = [summary.spread(path, column) for column in columns.values()]
         cells = [path, _count(spreads), *map(_cell, spreads)]
         cells += [_plain(summary.spread(path, column)) for column in COSTS.values()]
-        for column in (KNOWN, UNKNOWN) if group.base else ():
-            cells.append("base" if path == group.base else paired(summary.difference(path, group.base, column)))
+        if group.base:
+            cells.append("base" if path == group.base else paired(summary.difference(path, group.base, UNKNOWN)))
         rows.append(cells)
     head, rows = _informative(head, rows)
     missing = [path for path in paths if path not in done]
-    note = f" Not run: {', '.join(missing)}." if missing else ""
-    return f"{title}\n{_table(rows, head)}\n\n{_revisions(summary, done)}{note}\n"
+    notes = [_revisions(summary, done)]
+    notes += [f"Base: {group.base}."] if group.base and group.base not in paths else []
+    notes += [f"Not run: {', '.join(missing)}."] if missing else []
+    return f"{title}\n{_table(rows, head)}\n\n{' '.join(notes)}\n"
 
 
 def _informative(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     """Without empty columns, and without costs that are the same in several rows."""
     values = [{row[place] for row in rows} for place in range(len(head))]
-    same = [len(rows) > 1 and len(found) == 1 and name in COSTS for name, found in zip(head, values)]
+    same = [len(rows) > 1 and len(found - {""}) == 1 and name in COSTS for name, found in zip(head, values)]
     kept = [place for place, found in enumerate(values) if found != {""} and not same[place]]
     return [head[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
