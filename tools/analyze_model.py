@@ -17,7 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from effowt_d2.analysis import count_flops, count_parameters, count_saved_bytes, made_up_batch, ratios
+from effowt_d2.analysis import count_flops, count_parameters, count_saved_bytes, dummy_batch, ratios
 from effowt_d2.engine import make_config
 
 
@@ -55,7 +55,7 @@ def analyze(cfg: CfgNode, *, size: tuple[int, int], flops: bool, memory: bool) -
         boxes = {"proposals": cfg.MODEL.RPN.POST_NMS_TOPK_TEST, "detections": cfg.TEST.DETECTIONS_PER_IMAGE}
         figures["flops"] = {**boxes, "parts": count_flops(model, size, **boxes)}
     if memory:
-        figures["saved_bytes"] = count_saved_bytes(build(cfg, "cpu").train(), made_up_batch(1, size))
+        figures["saved_bytes"] = count_saved_bytes(build(cfg, "cpu").train(), dummy_batch(1, size))
     return figures
 
 

@@ -36,7 +36,7 @@ from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 
 import effowt_d2
-from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, training_memory
+from effowt_d2.analysis import count_parameters, count_saved_bytes, dummy_batch, training_memory
 from effowt_d2.engine import build_optimizer, make_config
 from effowt_d2.engine.step import Precision, clip_gradients, inference_autocast, training_precision
 from effowt_d2.modeling.peft import METHODS
@@ -105,7 +105,7 @@ def measure(cfg: CfgNode, strategy: str, args: argparse.Namespace) -> dict:
     if on_gpu:
         torch.cuda.set_device(args.device)
     precision = training_precision(cfg, torch.device(args.device).type)
-    batch = made_up_batch(args.batch, tuple(args.size))
+    batch = dummy_batch(args.batch, tuple(args.size))
     if args.views == 1:
         batch = [{k: v for k, v in sample.items() if k != "reference"} for sample in batch]
     # this also warms up: on a CPU a step of a large model takes minutes

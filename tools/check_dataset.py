@@ -20,7 +20,7 @@ from effowt_d2.data.datasets.registration import add_register_option, register_f
 from effowt_d2.data.image_files import SAMPLE
 from effowt_d2.data.images import ImageReadError, read_record_image
 from effowt_d2.data.labels import format_counts, training_labels
-from effowt_d2.data.summary import describe, oddities
+from effowt_d2.data.summary import anomalies, describe
 from effowt_d2.evaluation.groups import choose_groups
 from effowt_d2.formats import FORMATS, read_dataset
 from effowt_d2.formats.consistency import find_faults
@@ -113,7 +113,7 @@ def check_file(name: str, args: argparse.Namespace) -> Iterator[str]:
         yield str(error)
         return
     print(describe(name, dataset, groups))
-    for oddity in oddities(dataset):
+    for oddity in anomalies(dataset):
         print(f"  warning: {oddity}")
     yield from map(str, find_faults(dataset))
 

@@ -122,7 +122,7 @@ def measure(run: Path, args: argparse.Namespace) -> dict[str, dict[str, dict[str
         )
     regions = read_regions(cfg, towers.image_size, args.regions)
     words = towers.embed_words(regions.names, cfg.NAMING.TEMPLATES).cpu()
-    loaded, trained = towers.embed_pictures(regions.crops).cpu(), embed(tower, towers, regions.crops).cpu()
+    loaded, trained = towers.embed_images(regions.crops).cpu(), embed(tower, towers, regions.crops).cpu()
     figures = {}
     for key, embedded in (("loaded", loaded), ("trained", trained)):
         cosine, right = similarities(embedded, words, regions.true)

@@ -86,7 +86,7 @@ def batch_loss(
         images = encode_images(model.visual, change_colours(images, random), step=step)
         texts = encode_texts(model, ready.tokens)
     scale = model.logit_scale.exp()
-    texts, captions, names, meanings = texts.split([len(part) for part in batch.said])
+    texts, captions, names, meanings = texts.split([len(part) for part in batch.all_texts])
     logits = scale * images[:named] @ texts.T
 
     def of_classes(targets: torch.Tensor) -> torch.Tensor:

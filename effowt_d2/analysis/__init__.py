@@ -2,7 +2,7 @@
 
 from .flops import count_flops
 from .parameters import PartCount, count_parameters, format_parameters, model_parts, ratios, side_total
-from .saved_bytes import count_saved_bytes, made_up_batch
+from .saved_bytes import count_saved_bytes, dummy_batch
 from .training_memory import training_memory
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "count_parameters",
     "count_saved_bytes",
     "format_parameters",
-    "made_up_batch",
+    "dummy_batch",
     "model_parts",
     "ratios",
     "side_total",

@@ -40,11 +40,11 @@ def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, dete
     model = copy.deepcopy(model).eval()
     # the math attention, for torch does not count the CPU's fused one
     with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        _pretend_on_cpu(model)
+        _report_cpu_device(model)
         return _count_parts(model, size, proposals, detections)
 
 
-def _pretend_on_cpu(model: nn.Module) -> None:
+def _report_cpu_device(model: nn.Module) -> None:
     """Fake tensors have no values either, but say that they are on the CPU: not all operations know the meta device."""
     for module in model.modules():
         for name, parameter in module._parameters.items():

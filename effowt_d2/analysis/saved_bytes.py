@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from .parameters import model_parts
 
-__all__ = ["count_saved_bytes", "made_up_batch"]
+__all__ = ["count_saved_bytes", "dummy_batch"]
 
 
-def made_up_batch(images: int, size: tuple[int, int], *, objects: int = 8, seed: int = 0) -> list[dict]:
+def dummy_batch(images: int, size: tuple[int, int], *, objects: int = 8, seed: int = 0) -> list[dict]:
     """Training inputs of noise: two views of each image with the same boxes.
 
     Args:

@@ -20,7 +20,7 @@ _FOLDERS = ((ROOT / "vlm", ".pt"), (ROOT / "checkpoints", ".pth"))
 
 def shipped_names() -> list[str]:
     """The names of weights that follow ``effowt://``, for error messages."""
-    return sorted(file.stem for folder, ending in _FOLDERS for file in folder.glob(f"*{ending}"))
+    return sorted(file.stem for folder, extension in _FOLDERS for file in folder.glob(f"*{extension}"))
 
 
 def shipped_file(name: str) -> Path:
@@ -36,9 +36,9 @@ def shipped_file(name: str) -> Path:
     if name.endswith(".yaml"):
         return shipped_config(name)
     stem = name.rsplit("/", 1)[-1]
-    for folder, ending in _FOLDERS:
-        if (folder / f"{stem}{ending}").is_file():
-            return folder / f"{stem}{ending}"
+    for folder, extension in _FOLDERS:
+        if (folder / f"{stem}{extension}").is_file():
+            return folder / f"{stem}{extension}"
     shipped = ", ".join(shipped_names()) or "none"
     raise FileNotFoundError(f"{PREFIX}{name}: not shipped with effowt_d2; shipped: {shipped}")
 

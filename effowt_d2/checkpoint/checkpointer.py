@@ -189,10 +189,10 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
             self.logger.warning("Going back to %s, after iteration %d", older[-1][1], older[-1][0])
             loaded = self.load(older[-1][1])
         if self.checkpointables:
-            self._tell_processes(loaded.get(HEADER, {}))
+            self._warn_world_size(loaded.get(HEADER, {}))
         return loaded
 
-    def _tell_processes(self, header: Mapping[str, Any]) -> None:
+    def _warn_world_size(self, header: Mapping[str, Any]) -> None:
         before, now = header.get("processes"), comm.get_world_size()
         if before not in (None, now):
             self.logger.warning(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from effowt_d2.video.address import is_address, shown_address
+from effowt_d2.video.address import is_address, redacted_address
 from effowt_d2.video.image_files import is_image
 
 __all__ = ["deal", "make_jobs", "place_of_process"]
@@ -55,7 +55,7 @@ def _name_of(source: str) -> str:
     if path.is_file():
         return path.stem
     if is_address(source):
-        return re.sub(r"[^\w.-]+", "-", shown_address(source)).strip("-")
+        return re.sub(r"[^\w.-]+", "-", redacted_address(source)).strip("-")
     if source.isdecimal():
         return f"camera-{source}"
     if not glob.glob(source):

@@ -74,9 +74,9 @@ class Outputs:
             with times.stage("writing"):
                 self.video.write(tracks.image, tracks.index, tracks.time)
 
-    def remarks(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What the user should know about the files."""
-        return list(self.video.remarks) if self.video else []
+        return list(self.video.notes) if self.video else []
 
     def list_files(self) -> None:
         """Print what this run finished."""

@@ -21,10 +21,10 @@ from effowt_d2.naming import read_vocabulary
 from effowt_d2.video import FrameReader, open_frames
 
 from .arguments import make_parser, parse_args
+from .console import suppress_output
 from .jobs import deal, make_jobs, place_of_process
 from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
-from .screen import quiet_screen
 from .selection import Selection
 
 __all__ = ["main"]
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     parser = make_parser()
     args = parse_args(parser, argv)
-    with StopSignal() as stop, quiet_screen(args.verbose):
+    with StopSignal() as stop, suppress_output(args.verbose):
         return track(args, parser.prog, stop)
 
 
@@ -169,8 +169,8 @@ def run(
     spent = max(time.perf_counter() - begin, 1e-9)
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
-    for remark in [*frames.remarks, *outputs.remarks()]:
-        print(printable(f"note: {remark}"))
+    for note in [*frames.notes, *outputs.notes()]:
+        print(printable(f"note: {note}"))
     if tracker.times.enabled:
         print(f"time: {tracker.times.describe(spent)}")
     return done

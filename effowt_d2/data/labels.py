@@ -13,7 +13,7 @@ from tabulate import tabulate
 from effowt_d2.evaluation.groups import CategoryGroups, choose_groups
 from effowt_d2.evaluation.sanity import layout_warning
 from effowt_d2.formats import DatasetError
-from effowt_d2.utils.box_rules import BOX_RULE, beyond_image, is_sound, without_pixels
+from effowt_d2.utils.box_rules import BOX_RULE, exceeds_image, is_sound, without_pixels
 
 from .datasets.records import DatasetRecords
 
@@ -118,7 +118,7 @@ def training_labels(
         other=int((~known).sum()),
         crowd=int((known & crowd).sum()),
         dropped=int((known & ~crowd & dropped).sum()),
-        clipped=int((trained & beyond_image(boxes, sizes)).sum()),
+        clipped=int((trained & exceeds_image(boxes, sizes)).sum()),
         trained=int(trained.sum()),
         objects=_objects(labels, trained),
     )

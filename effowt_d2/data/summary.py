@@ -9,9 +9,9 @@ import numpy as np
 from effowt_d2.evaluation.groups import CategoryGroups
 from effowt_d2.evaluation.sanity import layout_warning
 from effowt_d2.formats import Dataset
-from effowt_d2.utils.box_rules import beyond_image, is_sound, without_pixels
+from effowt_d2.utils.box_rules import exceeds_image, is_sound, without_pixels
 
-__all__ = ["box_arrays", "describe", "describe_groups", "oddities"]
+__all__ = ["box_arrays", "describe", "describe_groups", "anomalies"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def describe_groups(dataset: Dataset, groups: CategoryGroups | None) -> list[str
     return [*lines, f"in no group: {_group_line(dataset, rest)}"] if rest.any() else lines
 
 
-def oddities(dataset: Dataset) -> list[str]:
+def anomalies(dataset: Dataset) -> list[str]:
     """What can be used but looks wrong: boxes beyond images, empty videos, images listed twice, mixed tracks."""
     found = []
     if dataset.annotations:
@@ -94,7 +94,7 @@ def _box_line(dataset: Dataset) -> str:
     boxes, sizes = box_arrays(dataset)
     sound = is_sound(boxes)
     dropped = sound & without_pixels(boxes, sizes)
-    clipped = sound & ~dropped & beyond_image(boxes, sizes)
+    clipped = sound & ~dropped & exceeds_image(boxes, sizes)
     return (
         f"boxes: {len(boxes)} labels, {dropped.sum()} dropped (no pixel in the image), {clipped.sum()} clipped (beyond "
         f"the image), {(~sound).sum()} refused"

@@ -107,7 +107,7 @@ def _check_classes(groups: Mapping, loaded: Mapping[str, Sequence[dict]]) -> Non
     """Every class must be in one of the datasets at least; which are not in all of them is logged."""
     tables = {name: categories_of(name, records) for name, records in loaded.items()}
     for key, wanted in (("DATA.CLASSES", groups["known"]), ("DATA.DISTRACTORS", groups["distractor"])):
-        missing = {name: _lacking(wanted, table, key) for name, table in tables.items()}
+        missing = {name: _missing(wanted, table, key) for name, table in tables.items()}
         nowhere = [value for value in wanted if all(value in lacking for lacking in missing.values())]
         if nowhere and key == "DATA.CLASSES":
             names = sorted({label for table in tables.values() for label in table.values()})
@@ -121,6 +121,6 @@ def _check_classes(groups: Mapping, loaded: Mapping[str, Sequence[dict]]) -> Non
                 logger.info("dataset '%s' has no category %s (%s)", name, ", ".join(map(repr, lacking)), key)
 
 
-def _lacking(wanted: Sequence[int | str], table: Mapping[int, str], key: str) -> list[int | str]:
+def _missing(wanted: Sequence[int | str], table: Mapping[int, str], key: str) -> list[int | str]:
     unnamed = find_categories(wanted, table, key)[1]
     return unnamed + [value for value in wanted if not isinstance(value, str) and value not in table]

@@ -6,10 +6,10 @@ from torch.utils.data import Sampler
 
 from effowt_d2.utils.checks import check_count
 
-__all__ = ["VideoBatches", "deal_videos"]
+__all__ = ["VideoBatches", "assign_videos"]
 
 
-def deal_videos(lengths: Sequence[int], ranks: int) -> list[list[int]]:
+def assign_videos(lengths: Sequence[int], ranks: int) -> list[list[int]]:
     """Give every video to one process, so that all have about as many frames.
 
     Args:
@@ -40,7 +40,7 @@ class VideoBatches(Sampler):
 
     def __init__(self, videos: Sequence[Sequence[int]], *, frames_per_batch: int, rank: int = 0, world_size: int = 1):
         check_count("frames_per_batch", frames_per_batch)
-        mine = deal_videos([len(video) for video in videos], world_size)[rank]
+        mine = assign_videos([len(video) for video in videos], world_size)[rank]
         self._batches = [
             list(videos[video][first : first + frames_per_batch])
             for video in mine

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import get_worker_info
 
-__all__ = ["DataWorkerError", "WorkerWatch", "explain_worker_death"]
+__all__ = ["DataWorkerError", "WorkerWatch", "explain_worker_exit"]
 
 _WATCHES: "weakref.WeakSet[WorkerWatch]" = weakref.WeakSet()
 
@@ -53,7 +53,7 @@ class WorkerWatch:
         return {pid: self.records[at]["file_name"] if at >= 0 else None for pid, at in notes if pid >= 0}
 
 
-def explain_worker_death(error: BaseException) -> DataWorkerError | None:
+def explain_worker_exit(error: BaseException) -> DataWorkerError | None:
     """The error of a data worker's death, with the file it was reading; None for other errors.
 
     Torch raises it wherever the main process happens to be, not only where the loader is asked for a batch.

@@ -9,7 +9,7 @@ from effowt_d2.data.image_files import check_readable, require_files
 from effowt_d2.data.labels import configured_groups
 from effowt_d2.data.loaders import load_frame_records
 from effowt_d2.data.mappers import FrameMapper
-from effowt_d2.data.summary import describe, oddities
+from effowt_d2.data.summary import anomalies, describe
 from effowt_d2.data.video_sampler import VideoBatches
 from effowt_d2.evaluation import TAOOWEvaluator
 from effowt_d2.evaluation.ground_truth import load_ground_truth
@@ -68,7 +68,7 @@ def _report(evaluator: TAOOWEvaluator, name: str) -> None:
     logger.info(describe(name, dataset, groups))
     if not dataset.annotations:
         logger.warning("dataset '%s' has no annotations: its results are written, not scored", name)
-    for oddity in oddities(dataset):
+    for oddity in anomalies(dataset):
         logger.warning("dataset '%s': %s", name, oddity)
 
 

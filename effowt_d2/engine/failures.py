@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch.distributed.elastic.multiprocessing import SignalException
 
 from effowt_d2.checkpoint import CheckpointError, DiskFullError
-from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_death
+from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_exit
 from effowt_d2.utils.files import is_disk_full
 
 __all__ = ["FAILURES", "RendezvousError", "WorkerError", "cut_half_line", "explained_failures"]
@@ -44,7 +44,7 @@ def explained_failures(output_dir: str) -> Iterator[None]:
         yield
     except Exception as error:
         for cause in _causes(error):
-            explained = explain_worker_death(cause) or _explain_full_disk(cause, output_dir)
+            explained = explain_worker_exit(cause) or _explain_full_disk(cause, output_dir)
             if explained is not None:
                 raise explained from error
         raise

@@ -16,7 +16,7 @@ __all__ = ["read_json_list"]
 Entry = TypeVar("Entry")
 
 CHUNK = 1 << 18  # bytes read at once; larger pieces are no faster and need more memory
-BEHIND_AN_ENTRY = re.compile(rb"\s*(,\s*\{|\]\s*\Z)")
+AFTER_ENTRY = re.compile(rb"\s*(,\s*\{|\]\s*\Z)")
 
 
 def read_json_list(
@@ -63,7 +63,7 @@ def read_json_list(
             text += file.read()
     text = text.strip()
     if text != b"]" and not (separator == b"[" and re.fullmatch(rb"\[\s*\]", text)):
-        raise error(f"{path}: {_what_is_wrong(_decoded(text, path, error), separator.decode(), count)}")
+        raise error(f"{path}: {_describe_fault(_decoded(text, path, error), separator.decode(), count)}")
 
 
 def _behind_last_entry(text: bytes) -> int:
@@ -73,7 +73,7 @@ def _behind_last_entry(text: bytes) -> int:
     and the caller reads on.
     """
     place = text.rfind(b"}")
-    while place >= 0 and not BEHIND_AN_ENTRY.match(text, place + 1):
+    while place >= 0 and not AFTER_ENTRY.match(text, place + 1):
         place = text.rfind(b"}", 0, place)
     return place + 1
 
@@ -93,18 +93,18 @@ def _decoded(text: bytes, path: str, error: type[Exception]) -> str:
         raise error(f"{path}: not a UTF-8 text file ({problem})") from None
 
 
-def _what_is_wrong(text: str, separator: str, count: int) -> str:
+def _describe_fault(text: str, separator: str, count: int) -> str:
     """Describe text that does not continue a list of which ``count`` entries were read."""
     if separator == "[" and not text.startswith("["):
         return f"expected a JSON list of results, the file starts with {text[:40]!r}"
     decoder, position = json.JSONDecoder(), 0
     while text[position : position + 1] == separator:
-        start = _behind_space(text, position + 1)
+        start = _skip_whitespace(text, position + 1)
         try:
             _, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as problem:
             return f"entry {count} is cut off or malformed ({problem.msg}): {text[start : start + 80]!r}"
-        position = _behind_space(text, end)
+        position = _skip_whitespace(text, end)
         separator, count = ",", count + 1
     if text[position:] == "]":
         return f"the entries of the list must be objects, got {text[:80]!r}"
@@ -113,7 +113,7 @@ def _what_is_wrong(text: str, separator: str, count: int) -> str:
     return f"after {count} entries expected ',' or the end of the list, got {text[position : position + 40]!r}"
 
 
-def _behind_space(text: str, position: int) -> int:
+def _skip_whitespace(text: str, position: int) -> int:
     while text[position : position + 1].isspace():
         position += 1
     return position

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from effowt_d2.utils.box_rules import beyond_image, looks_like
+from effowt_d2.utils.box_rules import exceeds_image, looks_like
 
 from .ground_truth import GroundTruth
 from .results_io import NO_VIDEO, Results
@@ -50,7 +50,7 @@ def warn_about(
 def layout_warning(boxes: np.ndarray, sizes: np.ndarray) -> str:
     """What is wrong with many of the boxes, (N, 4) x, y, width, height in images of (N, 2) sizes; "" for nothing."""
     suspected = looks_like(boxes, sizes)
-    beyond = beyond_image(boxes, sizes)
+    beyond = exceeds_image(boxes, sizes)
     if suspected or (len(boxes) and beyond.mean() > _MANY):
         what = f"; they look like {suspected}" if suspected else ""
         return f"{beyond.sum()} of {len(boxes)} boxes reach beyond their images (expected x, y, width, height){what}"

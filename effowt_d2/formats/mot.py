@@ -14,7 +14,7 @@ from .document import Annotation, Category, Dataset, DatasetError, Image, Video
 
 __all__ = ["read_mot", "read_mot_lines"]
 
-_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # MOT16 to MOT20 name their classes by these numbers; files without a class have one category
 _NAMES = (
     "pedestrian, person on vehicle, car, bicycle, motorbike, non-motorized vehicle, static person, distractor, "
@@ -110,8 +110,8 @@ def _sequence(folder: Path, place: Path, image_root: Path) -> _Sequence:
     found = {_number(name): name for name in _images_of(image_root / images)}
     length = info.get("seqlength", max(found, default=0))
     # names may have any number of digits; where a file is missing, that of MOTChallenge
-    ending = info.get("imext", ".jpg")
-    frames = {i: (images / found.get(i, f"{i:06d}{ending}")).as_posix() for i in range(1, length + 1)}
+    extension = info.get("imext", ".jpg")
+    frames = {i: (images / found.get(i, f"{i:06d}{extension}")).as_posix() for i in range(1, length + 1)}
     if not frames:
         raise DatasetError(f"{folder}: no seqLength in seqinfo.ini and no images in {image_root / images}")
     labels = folder / "gt" / "gt.txt"
@@ -138,7 +138,7 @@ def _info(path: Path) -> dict:
 
 def _images_of(folder: Path) -> list[str]:
     """Names of the images in a folder, in natural order; none where there is no folder."""
-    names = [n for n in os.listdir(folder) if n.lower().endswith(_ENDINGS)] if folder.is_dir() else []
+    names = [n for n in os.listdir(folder) if n.lower().endswith(_EXTENSIONS)] if folder.is_dir() else []
     names = [name for name in names if not name.startswith(".")]
     return sorted(names, key=lambda name: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)])
 

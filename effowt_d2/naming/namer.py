@@ -155,7 +155,7 @@ class TrackNamer:
 
     def _probabilities(self, crops: np.ndarray) -> np.ndarray:
         """(K, S, S, 3) -> (K, V) float32; background words are the last of V."""
-        cosines = self._towers.embed_pictures(crops) @ self._words.T
+        cosines = self._towers.embed_images(crops) @ self._words.T
         probabilities = torch.softmax(self._towers.scale * cosines, dim=1).cpu().numpy()
         return np.add.reduceat(probabilities, self._starts, axis=1)
 

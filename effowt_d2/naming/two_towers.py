@@ -70,7 +70,7 @@ class TwoTowers:
         return F.normalize(total, dim=-1)
 
     @torch.inference_mode()
-    def embed_pictures(self, pictures: np.ndarray) -> Tensor:
+    def embed_images(self, pictures: np.ndarray) -> Tensor:
         """Embeddings of pictures: (N, S, S, 3) uint8 RGB to (N, D) float32, of length 1."""
         # a tower that is shared with a detector has the detector's dtype
         pixels = self.normalise(pictures).to(next(self._model.visual.parameters()).dtype)

@@ -11,8 +11,8 @@ from effowt_d2.utils.files import write_atomically
 from effowt_d2.video import FrameTracks
 from effowt_d2.video.outputs import check_folder
 
-from .pictures import crop_box
-from .views import beaten, insert
+from .image_crops import crop_box
+from .views import insert, replaceable_views
 
 __all__ = ["CropWriter"]
 
@@ -71,7 +71,7 @@ class CropWriter:
 
     def _add(self, track_id: int, crop: np.ndarray, worth: float, tracks: FrameTracks) -> None:
         views = self._crops.setdefault(track_id, [])
-        near = beaten(views, worth, tracks.time, self._births.setdefault(track_id, tracks.time))
+        near = replaceable_views(views, worth, tracks.time, self._births.setdefault(track_id, tracks.time))
         if near is None:
             return
         data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

@@ -13,7 +13,7 @@ from effowt_d2.visualization import draw_tracks
 
 from .failures import Followed, follow, most_missed, most_switched
 from .film import Film
-from .pictures import crop_box, encode
+from .image_crops import crop_box, encode
 from .truth import SeenFrame, VideoTruth
 
 __all__ = ["score"]
@@ -49,7 +49,7 @@ def score(truth: VideoTruth, film: Film) -> dict:
     categories = {track["id"]: track["category_id"] for track in part["tracks"]}
     names = {category["id"]: category["name"] for category in part.get("categories", [])}
     followed = _follow(frames, part["annotations"])
-    picture = _Pictures(frames, film)
+    picture = _FailureCrops(frames, film)
 
     def describe(track: Followed, pictures: list[dict]) -> dict:
         return dict(
@@ -104,7 +104,7 @@ def _follow(frames: Sequence[SeenFrame], annotations: Sequence[dict]) -> list[Fo
     )
 
 
-class _Pictures:
+class _FailureCrops:
     """Cuts failures out of the frames that were kept."""
 
     def __init__(self, frames: Sequence[SeenFrame], film: Film) -> None:
@@ -140,7 +140,7 @@ class _Pictures:
         scale = zoomed / np.array(frame.scale)
         gt = _corners(track.boxes[place], scale)
         boxes = np.array([_corners(box, scale) for box in frame.boxes]).reshape(-1, 4)
-        area = _surroundings(gt, image.shape)
+        area = _context_box(gt, image.shape)
         part = np.ascontiguousarray(crop_box(image, area))
         zoom = _PICTURE / max(part.shape[:2])
         size = (max(1, round(part.shape[1] * zoom)), max(1, round(part.shape[0] * zoom)))
@@ -164,7 +164,7 @@ def _corners(box: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return xywh_to_xyxy(box) * np.tile(scale, 2)
 
 
-def _surroundings(box: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _context_box(box: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A square three times the box, at least a third of the picture, moved inside the picture."""
     height, width = shape[:2]
     side = max(3 * (box[2:] - box[:2]).max(), max(height, width) / 3)

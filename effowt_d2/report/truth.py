@@ -135,7 +135,7 @@ def _choose_video(videos: list[dict], source: Source, file: str) -> dict:
     if len(videos) == 1:
         return videos[0]
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source or [])
-    likeness = [max((_likeness(video["name"], path) for path in sources), default=0) for video in videos]
+    likeness = [max((_path_similarity(video["name"], path) for path in sources), default=0) for video in videos]
     best = [video for video, number in zip(videos, likeness) if number == max(likeness) > 0]
     if len(best) == 1:
         return best[0]
@@ -147,7 +147,7 @@ def _choose_video(videos: list[dict], source: Source, file: str) -> dict:
     )
 
 
-def _likeness(name: str, source: str | os.PathLike) -> int:
+def _path_similarity(name: str, source: str | os.PathLike) -> int:
     """How many of the last parts of a video's name follow each other in the path."""
     path = Path(source).absolute()
     parts, wanted = (*path.parts[:-1], path.stem), name.split("/")

@@ -5,9 +5,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from .pictures import crop_box, encode, shrink
+from .image_crops import crop_box, encode, shrink
 
-__all__ = ["View", "add_view", "beaten", "insert"]
+__all__ = ["View", "add_view", "replaceable_views", "insert"]
 
 _MOST = 4
 _LONGEST = 112  # pixels
@@ -53,7 +53,7 @@ def add_view(views: list[View], image: np.ndarray, box: np.ndarray, score: float
     """
     crop = crop_box(image, box)
     worth = score * crop.shape[0] * crop.shape[1]
-    near = beaten(views, worth, time, birth)
+    near = replaceable_views(views, worth, time, birth)
     # most frames end here, before anything is encoded
     if not crop.size or near is None:
         return 0
@@ -73,7 +73,7 @@ class Ranked(Protocol):
 Kind = TypeVar("Kind", bound=Ranked)
 
 
-def beaten(views: list[Kind], worth: float, time: float, birth: float) -> list[Kind] | None:
+def replaceable_views(views: list[Kind], worth: float, time: float, birth: float) -> list[Kind] | None:
     """The views near in time that a new one is better than, which go; None where one of them is as good."""
     near = [view for view in views if time - view.time <= _SPREAD * (time - birth)]
     return None if any(view.worth >= worth for view in near) else near

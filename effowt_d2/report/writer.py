@@ -14,21 +14,21 @@ import torch
 from effowt_d2.utils.files import is_disk_full, write_atomically
 from effowt_d2.version import __version__
 from effowt_d2.video import FrameTracks
-from effowt_d2.video.address import is_address, shown_address
+from effowt_d2.video.address import is_address, redacted_address
 from effowt_d2.video.outputs import check_file
 
 from .film import Film
-from .lives import Lives
 from .page import to_json, write_page
 from .scores import score
 from .spool import Spool
+from .track_records import TrackRecords
 from .truth import VideoTruth
 
 __all__ = ["ReportWriter"]
 
 _LONGEST = 640  # pixels of a frame's longest side
 # the rest of the frames' budget goes to the pictures of tracks
-_FRAMES_SHARE = 0.8
+_FRAMES_FRACTION = 0.8
 
 
 class ReportWriter:
@@ -46,7 +46,7 @@ class ReportWriter:
         max_bytes: most bytes of pictures in the page, about.
 
     Raises:
-        ValueError: unknown ending, fps not above 0, or a ground truth that can't be used.
+        ValueError: unknown file extension, fps not above 0, or a ground truth that can't be used.
         OSError: the page can't be written there, or the ground truth not read.
     """
 
@@ -61,7 +61,7 @@ class ReportWriter:
     ) -> None:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"report {path}: unknown ending {path.suffix!r}; known: .html, .htm")
+            raise ValueError(f"report {path}: unknown file extension {path.suffix!r}; known: .html, .htm")
         if not fps > 0:
             raise ValueError(f"report {path}: frames per second must be above 0, got {fps}")
         check_file(path)
@@ -69,10 +69,10 @@ class ReportWriter:
         self._fps, self._settings = fps, list(_flatten(settings))
         self._title = _title(settings.get("input"), path)
         self._truth = VideoTruth(gt, settings.get("input")) if gt is not None else None
-        self._frames_budget = round(_FRAMES_SHARE * max_bytes)
+        self._frames_budget = round(_FRAMES_FRACTION * max_bytes)
         self._spool = Spool(path.parent, self._frames_budget)
         self._film = Film(path.parent, fps=fps, longest=_LONGEST)
-        self._lives = Lives(round((1 - _FRAMES_SHARE) * max_bytes))
+        self._lives = TrackRecords(round((1 - _FRAMES_FRACTION) * max_bytes))
 
     def write(self, tracks: FrameTracks) -> None:
         """Take in a frame; its image must not be drawn on yet."""
@@ -191,7 +191,7 @@ def _shown(value: object) -> str:
         return ", ".join(map(_shown, value))
     text = str(value)
     if is_address(text):
-        return shown_address(text)
+        return redacted_address(text)
     path = Path(text)
     local = isinstance(value, (str, os.PathLike)) and len(path.parts) > 1
     # what a run has written may not be there yet

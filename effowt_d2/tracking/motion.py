@@ -11,7 +11,7 @@ __all__ = ["MOTIONS", "blend_velocity", "predict_boxes"]
 MOTIONS = ("none", "constant_velocity")
 
 # half the new observation, half the past: detection jitter of one frame must not throw the prediction
-_NEW_SHARE = 0.5
+_NEW_FRACTION = 0.5
 
 
 def predict_boxes(boxes: Tensor, velocities: Tensor, elapsed: Tensor) -> Tensor:
@@ -41,5 +41,5 @@ def blend_velocity(velocities: Tensor, moved: Tensor, elapsed: Tensor, first_tim
         (M, 2) velocities.
     """
     observed = (moved[:, :2] + moved[:, 2:]) / (2 * elapsed[:, None])
-    blended = velocities + _NEW_SHARE * (observed - velocities)
+    blended = velocities + _NEW_FRACTION * (observed - velocities)
     return observed.where(first_time[:, None], blended)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["BOX_RULE", "beyond_image", "is_sound", "looks_like", "without_pixels"]
+__all__ = ["BOX_RULE", "exceeds_image", "is_sound", "looks_like", "without_pixels"]
 
 BOX_RULE = "a box is [x, y, width, height], finite, with a width and height of at least 0"
 
@@ -27,7 +27,7 @@ def without_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] <= 0).any(axis=1) | outside.any(axis=1)
 
 
-def beyond_image(boxes: np.ndarray, sizes: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
+def exceeds_image(boxes: np.ndarray, sizes: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
     """(N,) bool: boxes that reach more than ``tolerance`` pixels beyond their image.
 
     Args:
@@ -56,14 +56,14 @@ def looks_like(boxes: np.ndarray, sizes: np.ndarray) -> str:
     # a box of one pixel is possible, a set of them in large images is not
     if (np.abs(boxes) <= 1.01).all(axis=1).mean() >= _NEARLY_ALL and sizes.max() > 8:
         return "coordinates normalised to 0..1"
-    beyond = beyond_image(boxes, sizes)
+    beyond = exceeds_image(boxes, sizes)
     if not beyond.any():
         return ""
     # of boxes that fit as sizes too, nothing can be said: those that do not must fit as corners
     corners = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= sizes + 1).all(axis=1)
     if corners.mean() >= _NEARLY_ALL and beyond.mean() > 0.1:
         return "corners [x0, y0, x1, y1]"
-    if beyond_image(boxes, sizes[:, ::-1]).mean() < 0.1 * beyond.mean():
+    if exceeds_image(boxes, sizes[:, ::-1]).mean() < 0.1 * beyond.mean():
         return "boxes of images whose width and height are swapped"
     return ""
 

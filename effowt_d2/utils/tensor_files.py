@@ -43,7 +43,7 @@ def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=not unsafe_pickle)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+        raise CheckpointError(_rejection_message(file, _unpickling_reason(error))) from error
     except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableCheckpointError(f"{file} is damaged or not a checkpoint: {reason}") from error
@@ -99,7 +99,7 @@ def _unpickling_reason(error: Exception) -> str:
     return (lines or str(error).splitlines())[0]
 
 
-def _refusal(file: str, reason: str) -> str:
+def _rejection_message(file: str, reason: str) -> str:
     return (
         f"{file} is refused: {reason}, but loading is limited to tensors and plain values, because a pickle can run "
         "any code. If you trust its source, set MODEL.UNSAFE_PICKLE True (EffOWTCheckpointer(unsafe_pickle=True))"
@@ -134,7 +134,7 @@ def check_pickle(file: str) -> None:
             _ArraysOnly(stream, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):
-            raise CheckpointError(_refusal(file, _unpickling_reason(error))) from error
+            raise CheckpointError(_rejection_message(file, _unpickling_reason(error))) from error
         raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise UnreadableCheckpointError(f"{file} is damaged or not a pickle: {error!r}") from error

@@ -9,7 +9,7 @@ import av
 
 from .media import Media
 
-__all__ = ["STANDARD_INPUT", "is_address", "open_address", "shown_address"]
+__all__ = ["STANDARD_INPUT", "is_address", "open_address", "redacted_address"]
 
 STANDARD_INPUT = "-"
 
@@ -25,7 +25,7 @@ def is_address(source: str | Path) -> bool:
     return text == STANDARD_INPUT or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def shown_address(address: str) -> str:
+def redacted_address(address: str) -> str:
     """The address without user name and password, for messages and results."""
     if address == STANDARD_INPUT:
         return "standard input"
@@ -45,7 +45,7 @@ def open_address(address: str, timeout: float) -> Media:
         ConnectionError: refused or broken off.
         ValueError: what came is no video.
     """
-    name = shown_address(address)
+    name = redacted_address(address)
     if address == STANDARD_INPUT:
         try:
             return Media("fd:", options={}, timeout=None)

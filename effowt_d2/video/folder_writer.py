@@ -34,7 +34,7 @@ class FolderWriter:
         overwrite: whether frames of an earlier run are removed, once the first frame comes.
 
     Attributes:
-        remarks: what the user should know about the folder; nothing so far.
+        notes: what the user should know about the folder; nothing so far.
 
     Raises:
         FileExistsError: it holds frames already, and ``overwrite`` is false; those of two runs would be mixed.
@@ -48,7 +48,7 @@ class FolderWriter:
             raise FileExistsError(
                 f"output folder {path} holds frames already ({old[0].name}): give another, or empty it"
             )
-        self.path, self.frames, self.remarks = path, 0, list[str]()
+        self.path, self.frames, self.notes = path, 0, list[str]()
 
     def write(self, image: np.ndarray, index: int, time: float) -> None:
         """Write one frame as ``<index>.jpg``; images have no ``time``.

@@ -54,7 +54,7 @@ class FrameReader:
         skipped: frames of the time range that could not be decoded, so far; those missing at a cut are among them.
         hidden: frames that the file holds but doesn't show, such as the lead-in that an edit list leaves out.
         sound: what was recorded with the frames, where all of a range are taken; None: nothing, or out of step.
-        remarks: what the user should know about the source; more may come while reading.
+        notes: what the user should know about the source; more may come while reading.
 
     Args:
         name: the source, for messages.
@@ -90,7 +90,7 @@ class FrameReader:
         self.name, self.title = name, name if title is None else title
         self.fps, self.stride, self.skipped, self.hidden = float(fps), stride, 0, 0
         self._sizes: dict[tuple[int, int], int] = {}
-        self.remarks: list[str] = []
+        self.notes: list[str] = []
         self.sound: Sound | None = None
         error = min(_TIME_ERROR, 0.1 / fps)
         self._start, self._end = start - error, (math.inf if end is None else end) - error
@@ -130,7 +130,7 @@ class FrameReader:
                 sizes = " and ".join(
                     f"{width}x{height} from frame {first}" for (width, height), first in self._sizes.items()
                 )
-                self.remarks.append(f"frames of several sizes ({sizes}); boxes are in pixels of their own frame")
+                self.notes.append(f"frames of several sizes ({sizes}); boxes are in pixels of their own frame")
         return Frame(index, image, name, time, file)
 
     def __iter__(self) -> Iterator[Frame]:

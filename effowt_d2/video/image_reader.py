@@ -39,7 +39,7 @@ class ImageReader(FrameReader):
         ends = np.cumsum(np.array(durations))
         super().__init__(fps=len(ends) / ends[-1], times=ends - durations, **choice)
         if fps:
-            self.remarks.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")
+            self.notes.append(f"{name} has times of its own: the rate of {fps:g} frames per second is not used")
 
     def __iter__(self) -> Iterator[Frame]:
         index, begin, steps = 0, 0.0, 0
@@ -67,7 +67,7 @@ class ImageReader(FrameReader):
     def _skip(self, path: Path, reason: str) -> None:
         self.skipped += 1
         if self.skipped == 1:
-            self.remarks.append(f"{path} can't be decoded: {reason}")
+            self.notes.append(f"{path} can't be decoded: {reason}")
 
 
 class ArrayReader(FrameReader):

@@ -22,7 +22,7 @@ def is_whole_jpeg(data: bytes) -> bool:
     Data behind the end marker (a phone's motion photo) does no harm. A missing end marker doesn't either where the
     last scan is whole: then the decoder needs nothing of what comes behind it.
     """
-    place = _behind_the_scans(data)
+    place = _end_of_scans(data)
     if place is None:
         return False
     if data[place : place + 2] == _END:
@@ -33,7 +33,7 @@ def is_whole_jpeg(data: bytes) -> bool:
     return picture is not None and same is not None and bool((picture == same).all())
 
 
-def _behind_the_scans(data: bytes) -> int | None:
+def _end_of_scans(data: bytes) -> int | None:
     """Where the end marker is, or the end of the data where it's missing; None without a scan before it."""
     place, scans = 2, 0
     while place + 4 <= len(data):

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-__all__ = ["PictureMask", "read_mask"]
+__all__ = ["RegionMask", "read_mask"]
 
 
-class PictureMask:
+class RegionMask:
     """Keeps boxes that lie in the white part of a mask by at least half of their area.
 
     Args:
@@ -36,7 +36,7 @@ class PictureMask:
         return 2 * white >= (x2 - x1) * (y2 - y1)
 
 
-def read_mask(path: str | Path) -> PictureMask:
+def read_mask(path: str | Path) -> RegionMask:
     """A mask from an image: what is brighter than middle grey is looked at.
 
     Raises:
@@ -52,4 +52,4 @@ def read_mask(path: str | Path) -> PictureMask:
         raise ValueError(f"mask {path} can't be read as an image")
     if grey.max() < 128:
         raise ValueError(f"mask {path} leaves nothing of the picture: nothing in it is brighter than middle grey")
-    return PictureMask(grey > 127)
+    return RegionMask(grey > 127)

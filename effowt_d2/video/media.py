@@ -7,7 +7,7 @@ import av
 
 from .frame_reader import DEFAULT_FPS
 
-__all__ = ["Media", "shows_a_frame"]
+__all__ = ["Media", "has_frame"]
 
 # damage inside a container: this many reads may fail in a row before it counts as its end
 _END_AFTER_FAILURES = 100
@@ -72,7 +72,7 @@ class Media:
         return self._clock.restarts
 
     @property
-    def promised(self) -> float | None:
+    def declared_duration(self) -> float | None:
         """Seconds from the first frame to the end, as the header says; None where it says nothing."""
         if self.container.duration is None:
             return None
@@ -155,14 +155,14 @@ class _Clock:
     def place(self, packet: av.Packet) -> None:
         if packet.dts is not None:
             moment = packet.dts + self._offset
-            if self._last is not None and self._set_anew(moment, self._last):
+            if self._last is not None and self._clock_restarts(moment, self._last):
                 self.restarts += 1
                 self._offset += self._last + self._step - moment
             self._last = packet.dts = packet.dts + self._offset
         if packet.pts is not None:
             packet.pts += self._offset
 
-    def _set_anew(self, moment: int, last: int) -> bool:
+    def _clock_restarts(self, moment: int, last: int) -> bool:
         # broken muxers step back a little, a new beginning is far back
         if moment < last - 2 * self._step:
             return True
@@ -185,7 +185,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return chosen
 
 
-def shows_a_frame(packet: av.Packet) -> bool:
+def has_frame(packet: av.Packet) -> bool:
     """Whether the packet holds a frame that is shown: some only help to decode others."""
     if packet.is_discard:
         return False

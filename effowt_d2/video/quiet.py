@@ -1,4 +1,4 @@
-"""OpenCV without its own remarks on the terminal."""
+"""OpenCV without its own notes on the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -11,7 +11,7 @@ from .coco_vid import CocoVidJson
 from .frame_tracks import FrameTracks
 from .results_writer import ResultsWriter, track_rows
 
-__all__ = ["FrameTracks", "RESULT_ENDINGS", "ResultsWriter", "open_results"]
+__all__ = ["FrameTracks", "RESULT_EXTENSIONS", "ResultsWriter", "open_results"]
 
 
 class _TaoJson(ResultsWriter):
@@ -53,8 +53,8 @@ class _Csv(ResultsWriter):
         return text.getvalue()
 
 
-# an ending that ends with another comes first
-RESULT_ENDINGS: dict[str, type[ResultsWriter]] = {
+# an extension that ends with another comes first
+RESULT_EXTENSIONS: dict[str, type[ResultsWriter]] = {
     ".cocovid.json": CocoVidJson,
     ".json": _TaoJson,
     ".txt": _MotText,
@@ -71,12 +71,12 @@ def open_results(path: str | Path, *, video: str | None = None, words: Sequence[
         words: all names that tracks may get, the categories of COCO-VID.
 
     Raises:
-        ValueError: unknown ending.
+        ValueError: unknown file extension.
         OSError: nothing can be written there.
     """
     path = Path(path)
-    for ending, writer in RESULT_ENDINGS.items():
-        if path.name.lower().endswith(ending):
+    for extension, writer in RESULT_EXTENSIONS.items():
+        if path.name.lower().endswith(extension):
             return writer(path, video=video, words=words)
-    known = ", ".join(RESULT_ENDINGS)
-    raise ValueError(f"results {path}: unknown ending {path.suffix!r}; known: {known}")
+    known = ", ".join(RESULT_EXTENSIONS)
+    raise ValueError(f"results {path}: unknown file extension {path.suffix!r}; known: {known}")

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 
-from .address import STANDARD_INPUT, connection_error, open_address, shown_address
+from .address import STANDARD_INPUT, connection_error, open_address, redacted_address
+from .frame_converter import FrameConverter
 from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
-from .picture import PictureMaker
 from .read_ahead import in_background, read_ahead
 
 __all__ = ["StreamReader"]
@@ -39,12 +39,12 @@ class StreamReader(FrameReader):
     def __init__(
         self, address: str, *, timeout: float, fps: float | None = None, stop: Callable[[], bool] = never, **choice: Any
     ) -> None:
-        name = shown_address(address)
+        name = redacted_address(address)
         self._address, self._timeout = address, timeout
         self._media = in_background(lambda: open_address(address, timeout), stop, f"{name} was opened")
         rate = fps if fps and self._media.raw else float(self._media.rate or DEFAULT_FPS)
-        promised = self._media.promised
-        times = np.arange(max(1, round(promised * rate))) / rate if promised else None
+        declared_duration = self._media.declared_duration
+        times = np.arange(max(1, round(declared_duration * rate))) / rate if declared_duration else None
         super().__init__(
             name=name, title=PurePosixPath(urlsplit(name).path).name or name, fps=rate, times=times, stop=stop, **choice
         )
@@ -66,7 +66,7 @@ class StreamReader(FrameReader):
     def _read(self) -> Iterator[Frame]:
         try:
             origin, frames = self._from_start()
-            picture = PictureMaker(self._media.stream)
+            picture = FrameConverter(self._media.stream)
             for index, time, frame in self._timed(frames, origin):
                 if time >= self._end:
                     return
@@ -96,7 +96,7 @@ class StreamReader(FrameReader):
         """The frames from the start of the range on or before; after a jump, also the time of the very first frame."""
         media = self._media
         # what was read from a pipe is gone
-        stays = self._address == STANDARD_INPUT or media.promised is None or media.numbered
+        stays = self._address == STANDARD_INPUT or media.declared_duration is None or media.numbered
         if self._start <= 0 or stays:
             return None, media.frames()
         origin = media.stream.start_time or 0

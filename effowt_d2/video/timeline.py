@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 
 from .frame_reader import DEFAULT_FPS
-from .media import Media, shows_a_frame
+from .media import Media, has_frame
 from .structure import Structure
 
 __all__ = ["Timeline", "measure"]
 
 # a header may claim any length
-_MOST_MADE_UP = 1_000_000
+_MAX_FILLED = 1_000_000
 
 # this fraction of a video's length makes it one of a constant rate
 _REGULAR = 0.8
@@ -105,7 +105,7 @@ def _scan(media: Media, stop: Callable[[], bool]) -> _Scan:
         if stop():
             raise InterruptedError(f"stopped while {media.container.name} was read through")
         scan.damaged, scan.ends_damaged = scan.damaged or scan.ends_damaged, packet.is_corrupt
-        if not shows_a_frame(packet):
+        if not has_frame(packet):
             scan.hidden += 1
             continue
         tick = packet.pts if packet.pts is not None else packet.dts
@@ -141,8 +141,8 @@ def _repaired(ticks: np.ndarray, media: Media, damaged: bool) -> np.ndarray:
     if step <= 0 or np.mean(gaps < 1.5 * step) < _REGULAR:
         return ticks
     lost = np.rint(gaps / step).astype(int) - 1
-    made_up = [ticks[n] + step * np.arange(1, lost[n] + 1) for n in np.flatnonzero(lost > 0) if lost[n] < _MOST_MADE_UP]
-    return np.sort(np.concatenate([ticks, *made_up]).astype(np.int64))
+    filled = [ticks[n] + step * np.arange(1, lost[n] + 1) for n in np.flatnonzero(lost > 0) if lost[n] < _MAX_FILLED]
+    return np.sort(np.concatenate([ticks, *filled]).astype(np.int64))
 
 
 def _mean_rate(times: np.ndarray, span: float, nominal: float) -> float:
@@ -162,8 +162,8 @@ def _with_missing(line: Timeline, media: Media) -> Timeline:
     """The same with the frames behind the cut, as many as the header promises."""
     step = max(1, round(1 / (Fraction(line.fps) * line.time_base)))
     missing = media.stream.frames - len(line.ticks) - line.hidden
-    if not media.stream.frames and media.promised and not media.numbered:
-        missing = round((media.promised - float(line.times[-1])) / (step * float(line.time_base))) - 1
-    missing = min(max(0, missing), _MOST_MADE_UP)
+    if not media.stream.frames and media.declared_duration and not media.numbered:
+        missing = round((media.declared_duration - float(line.times[-1])) / (step * float(line.time_base))) - 1
+    missing = min(max(0, missing), _MAX_FILLED)
     more = line.ticks[-1] + step * np.arange(1, missing + 1)
     return replace(line, ticks=np.concatenate([line.ticks, more]), missing=missing)

@@ -8,9 +8,9 @@ from typing import Any
 import av
 import numpy as np
 
+from .frame_converter import FrameConverter
 from .frame_reader import DEFAULT_FPS, Frame, FrameReader, never
 from .media import Media
-from .picture import PictureMaker
 from .sound import Sound
 from .structure import read_structure
 from .timeline import Timeline, measure
@@ -58,7 +58,7 @@ class VideoReader(FrameReader):
         self.hidden = timeline.hidden
         if codec and self.stride == 1:
             self.sound = Sound(path, float(timeline.ticks[0] * timeline.time_base), codec)
-        self._make_remarks(unused=fps if fps and not media.raw else None, unknown_rate=media.raw and not rate_given)
+        self._collect_notes(unused=fps if fps and not media.raw else None, unknown_rate=media.raw and not rate_given)
         self._used = False
         # decoded now, so that a video without a decodable frame is known before a model is built
         self._frames = self._read()
@@ -87,18 +87,16 @@ class VideoReader(FrameReader):
             timeline = timeline.without_first(min(timeline.leading, first[0] if first else 0))
         return timeline
 
-    def _make_remarks(self, unused: float | None, unknown_rate: bool) -> None:
+    def _collect_notes(self, unused: float | None, unknown_rate: bool) -> None:
         timeline = self._timeline
         if timeline.missing:
-            self.remarks.append(f"{self.name} is cut short: {timeline.missing} frames at its end are missing")
+            self.notes.append(f"{self.name} is cut short: {timeline.missing} frames at its end are missing")
         elif timeline.cut:
-            self.remarks.append(f"{self.name} is cut short: how many frames are missing isn't known")
+            self.notes.append(f"{self.name} is cut short: how many frames are missing isn't known")
         if unknown_rate:
-            self.remarks.append(f"{self.name} has no frame rate: {DEFAULT_FPS:g} frames per second are assumed")
+            self.notes.append(f"{self.name} has no frame rate: {DEFAULT_FPS:g} frames per second are assumed")
         if unused:
-            self.remarks.append(
-                f"{self.name} has times of its own: the rate of {unused:g} frames per second is not used"
-            )
+            self.notes.append(f"{self.name} has times of its own: the rate of {unused:g} frames per second is not used")
 
     def __iter__(self) -> Iterator[Frame]:
         if self._used:
@@ -147,7 +145,7 @@ class VideoReader(FrameReader):
 
     def _located(self, media: Media) -> Generator[tuple[int, av.VideoFrame, bool], None, None]:
         """Index, frame and whether it's damaged; the video is closed in the end."""
-        self._picture = PictureMaker(media.stream)
+        self._picture = FrameConverter(media.stream)
         ticks, index = self._timeline.ticks, -1
         try:
             for frame in media.frames():

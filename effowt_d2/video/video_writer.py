@@ -43,7 +43,7 @@ class VideoWriter:
         sound: what is copied beside the frames; None: nothing.
 
     Attributes:
-        remarks: what the user should know about the file; more may come until it is closed.
+        notes: what the user should know about the file; more may come until it is closed.
 
     Raises:
         ValueError: unknown file extension, or fps not above 0.
@@ -55,7 +55,7 @@ class VideoWriter:
         if fps <= 0:
             raise ValueError(f"output {path}: frames per second must be above 0, got {fps}")
         check_file(path)
-        self.path, self.fps, self.frames, self.remarks = path, fps, 0, list[str]()
+        self.path, self.fps, self.frames, self.notes = path, fps, 0, list[str]()
         self._tick = _TICK.get(path.suffix.lower(), 1 / Fraction(fps).limit_denominator(100_000))
         self._partial = partial_name(path)
         self._container: av.container.OutputContainer | None = None
@@ -102,25 +102,25 @@ class VideoWriter:
         self._first = (width, height)
         self._size = (even_side(width), even_side(height))
         self._begin = time
-        self._container = self._begun_with(self._sound) if self._sound else None
+        self._container = self._open_with_sound(self._sound) if self._sound else None
         try:
-            self._container = self._container or self._begun()
+            self._container = self._container or self._open_container()
         except av.FFmpegError as error:
             size = f"{self._size[0]}x{self._size[1]}"
             reason = f"{self._encoder.name} can't encode frames of {size}: {error.strerror}"
             raise OSError(error.errno, reason, str(self.path)) from error
         return self._container
 
-    def _begun_with(self, sound: Sound) -> av.container.OutputContainer | None:
+    def _open_with_sound(self, sound: Sound) -> av.container.OutputContainer | None:
         """The file with its header; None where the sound doesn't fit into it."""
         try:
-            return self._begun(sound)
+            return self._open_container(sound)
         except av.FFmpegError:
             self._copy = None
-            self.remarks.append(f"the sound of {sound.path} ({sound.codec}) doesn't fit into {self.path}: it has none")
+            self.notes.append(f"the sound of {sound.path} ({sound.codec}) doesn't fit into {self.path}: it has none")
             return None
 
-    def _begun(self, sound: Sound | None = None) -> av.container.OutputContainer:
+    def _open_container(self, sound: Sound | None = None) -> av.container.OutputContainer:
         options = {"movflags": "faststart"} if self.path.suffix.lower() in (".mp4", ".mov") else {}
         container = av.open(f"file:{self._partial}", "w", container_options=options)
         try:

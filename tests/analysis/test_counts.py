@@ -5,7 +5,7 @@ from analyze_model import build
 from fvcore.nn import FlopCountAnalysis
 from helpers.tiny_zoo import TINY, zoo_file
 
-from effowt_d2.analysis import count_flops, count_saved_bytes, made_up_batch
+from effowt_d2.analysis import count_flops, count_saved_bytes, dummy_batch
 from effowt_d2.engine import make_config
 
 
@@ -81,7 +81,7 @@ def test_memory_of_the_strategies():
     for strategy in ("side", "full", "zero_shot"):
         cfg = tiny("MODEL.TRANSFER.STRATEGY", strategy)
         model = build(cfg, "cpu").train()
-        saved[strategy] = count_saved_bytes(model, made_up_batch(1, (128, 128)))
+        saved[strategy] = count_saved_bytes(model, dummy_batch(1, (128, 128)))
     # no graph in a frozen tower
     assert "tower" not in saved["side"] and "tower" not in saved["zero_shot"]
     assert saved["full"]["tower"] > 6 * 2 * 65 * 192 * 4

@@ -1,7 +1,7 @@
 """A model that finds coloured blocks, and twelve frames of them."""
 
 import cv2
-import helpers.stand_in  # noqa: F401  (registers the model)
+import helpers.dummy_model  # noqa: F401  (registers the model)
 import pytest
 from detectron2.modeling import build_model
 from helpers.blobs import SIZE, make_frame

@@ -1,4 +1,4 @@
-"""effowt-track from its arguments on, with a stand-in model that finds bright blobs for the real tracker."""
+"""effowt-track from its arguments on, with a dummy model that finds bright blobs for the real tracker."""
 
 import csv
 import json
@@ -42,8 +42,8 @@ def test_results_are_the_objects_in_pixels_of_the_frame_with_lasting_ids(config_
 
 
 def test_mot_and_csv_agree_with_the_json(config_file, video, tmp_path):
-    for ending in ("json", "txt", "csv"):
-        assert run(config_file, "--input", video, "--results", tmp_path / f"r.{ending}") == 0
+    for extension in ("json", "txt", "csv"):
+        assert run(config_file, "--input", video, "--results", tmp_path / f"r.{extension}") == 0
     tao = json.loads((tmp_path / "r.json").read_text())
     mot = [line.split(",") for line in (tmp_path / "r.txt").read_text().splitlines()]
     numbers = [(int(line[0]) - 1, int(line[1]) - 1) for line in mot]

@@ -8,9 +8,9 @@ import signal
 import pytest
 import torch
 from helpers.blobs import count, run
+from helpers.dummy_model import BlobTracker
 from helpers.full_disk import no_file_above
 from helpers.messages import assert_says
-from helpers.stand_in import BlobTracker
 
 RESULTS = ("--results", "r.json")
 BAD = (
@@ -192,6 +192,6 @@ def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folde
 def test_letters_that_can_not_be_drawn_are_told_once(config_file, tmp_path, capsys, choice, told):
     (tmp_path / "words.txt").write_text("disc\nétoile\nMünze\n")
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "o.avi", *choice]
-    # told at the start of a run, so one that goes no further shows it; the stand-in has no tower to name with
+    # told at the start of a run, so one that goes no further shows it; the dummy has no tower to name with
     assert run(config_file, "--input", tmp_path / "gone.mp4", *arguments) == 2
     assert capsys.readouterr().err.count("étoile") == told

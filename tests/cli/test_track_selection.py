@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from helpers.blobs import SIZE, run
+from helpers.dummy_model import BlobTracker
 from helpers.messages import assert_says
-from helpers.stand_in import BlobTracker
 
 
 def rows(path):

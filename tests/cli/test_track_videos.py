@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from helpers.blobs import count, run
+from helpers.dummy_model import BlobTracker
 from helpers.made_videos import make_video
 from helpers.messages import assert_says
-from helpers.stand_in import BlobTracker
 
 ROOT = Path(__file__).parents[2]
 

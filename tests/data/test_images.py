@@ -22,15 +22,15 @@ def read(path, image_format="BGR"):
 
 
 @pytest.mark.parametrize("top", [50_000, 65_535, 4095])
-@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("extension", ["png", "tif"])
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
-def test_integers_of_more_than_8_bits(tmp_path, top, ending, shape):
+def test_integers_of_more_than_8_bits(tmp_path, top, extension, shape):
     pixels = noise(top, shape)
-    cv2.imwrite(str(tmp_path / f"x.{ending}"), pixels)
-    image = read(tmp_path / f"x.{ending}")
+    cv2.imwrite(str(tmp_path / f"x.{extension}"), pixels)
+    image = read(tmp_path / f"x.{extension}")
     expected = to_uint8(pixels if len(shape) == 3 else np.repeat(pixels[..., None], 3, axis=2))
     assert image.dtype == np.uint8 and (image == expected).all()
-    assert (read(tmp_path / f"x.{ending}", "RGB")[:, :, ::-1] == expected).all()
+    assert (read(tmp_path / f"x.{extension}", "RGB")[:, :, ::-1] == expected).all()
     assert len(np.unique(image)) > 150
 
 

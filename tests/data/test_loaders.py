@@ -16,7 +16,7 @@ from effowt_d2.data import build_train_loader, build_video_test_loader
 from effowt_d2.data.loaders import load_frame_records
 from effowt_d2.data.training_records import load_training_records
 from effowt_d2.data.training_sampler import TrainingBatches
-from effowt_d2.data.video_sampler import VideoBatches, deal_videos
+from effowt_d2.data.video_sampler import VideoBatches, assign_videos
 
 NAME = "loader_test"
 
@@ -179,15 +179,15 @@ def test_options_that_cannot_be(dataset):
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
 def test_videos_are_dealt_whole_and_evenly(lengths, ranks):
-    parts = deal_videos(lengths, ranks)
+    parts = assign_videos(lengths, ranks)
     assert sorted(video for part in parts for video in part) == list(range(len(lengths)))
     loads = [sum(lengths[video] for video in part) for part in parts]
     assert max(loads) - min(loads) <= max(lengths)
 
 
 def test_the_longest_video_is_dealt_first():
-    assert deal_videos([1, 1, 2], 2) == [[2], [0, 1]]
-    assert deal_videos([5], 3) == [[0], [], []]
+    assert assign_videos([1, 1, 2], 2) == [[2], [0, 1]]
+    assert assign_videos([5], 3) == [[0], [], []]
 
 
 def test_batches_are_consecutive_frames_of_one_video():

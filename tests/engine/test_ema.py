@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import small_shapes, stand_in
+from helpers import dummy_model, small_shapes
 from helpers.messages import raises
 from helpers.processes import SCRIPT, environment, run_python
 from torch import nn
@@ -24,8 +24,8 @@ def runs(tmp_path_factory):
     """Two runs of 6 steps, which differ in the average only."""
     folder = tmp_path_factory.mktemp("ema")
     small_shapes.register(folder / "shapes")
-    stand_in.train(stand_in.config(folder / "with", **WITH_EMA))
-    stand_in.train(stand_in.config(folder / "without", **DROPPING))
+    dummy_model.train(dummy_model.config(folder / "with", **WITH_EMA))
+    dummy_model.train(dummy_model.config(folder / "without", **DROPPING))
     return folder
 
 
@@ -43,7 +43,7 @@ def resumed(runs, kind, output, **options):
     output.mkdir(exist_ok=True)
     shutil.copy(runs / kind / "model_0000002.pth", output)
     (output / "last_checkpoint").write_text("model_0000002.pth")
-    return stand_in.train(stand_in.config(output, **options), resume=True)
+    return dummy_model.train(dummy_model.config(output, **options), resume=True)
 
 
 def test_values_by_hand():
@@ -80,7 +80,7 @@ def test_checkpoint_holds_the_average_and_training_is_that_without(runs):
 
 
 def test_evaluation_in_training_is_that_of_the_loaded_checkpoint(runs, tmp_path):
-    cfg = stand_in.config(tmp_path, **DROPPING)
+    cfg = dummy_model.config(tmp_path, **DROPPING)
     model = OpenWorldTrainer.build_model(cfg)
     model.load_state_dict(load(runs / "with")["model"])
     OpenWorldTrainer.test(cfg, model)
@@ -110,7 +110,7 @@ def test_resumed_from_a_checkpoint_without_one_starts_it_there(runs, tmp_path):
     assert_same(found["trainer"]["average"]["parameters"], load(runs / "without")["model"])
     assert found["trainer"]["average"]["updates"] == 3
     # a run whose average starts at the checkpoint's weights
-    model = OpenWorldTrainer.build_model(stand_in.config(tmp_path))
+    model = OpenWorldTrainer.build_model(dummy_model.config(tmp_path))
     model.load_state_dict(load(runs / "without", "model_0000002.pth")["model"])
     average = ParameterAverage(model, 0.9)
     with average.applied():
@@ -122,7 +122,7 @@ def test_resumed_from_a_checkpoint_without_one_starts_it_there(runs, tmp_path):
 
 def test_begins_at_the_loaded_weights(runs, tmp_path):
     weights = str(runs / "without" / "model_final.pth")
-    trainer = OpenWorldTrainer(stand_in.config(tmp_path, MODEL__WEIGHTS=weights, **WITH_EMA))
+    trainer = OpenWorldTrainer(dummy_model.config(tmp_path, MODEL__WEIGHTS=weights, **WITH_EMA))
     trainer.resume_or_load(resume=False)
     with trainer.averaged():
         assert_same(dict(trainer.model.named_parameters()), load(runs / "without")["model"])
@@ -137,8 +137,8 @@ def test_average_of_another_model(runs):
 @pytest.mark.slow
 def test_two_processes_average_as_one(runs, tmp_path):
     options = {"SOLVER__IMS_PER_BATCH": 4, "SOLVER__EMA__DECAY": 0.9}
-    stand_in.train(stand_in.config(tmp_path / "one", **options))
-    (tmp_path / "config.yaml").write_text(stand_in.config(tmp_path / "two", **options).dump())
+    dummy_model.train(dummy_model.config(tmp_path / "one", **options))
+    (tmp_path / "config.yaml").write_text(dummy_model.config(tmp_path / "two", **options).dump())
     command = [SCRIPT, "--config-file", tmp_path / "config.yaml", "--num-gpus", 2]
     run_python(*command, env=environment(runs / "shapes"))
     one, two = load(tmp_path / "one"), load(tmp_path / "two")

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
-from helpers import stand_in
+from helpers import dummy_model
 from helpers.messages import raises
 from helpers.processes import SCRIPT, TIMEOUT, environment
 
@@ -39,7 +39,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_
     small.mkdir()
     out.mkdir()
     config = tmp_path / "config.yaml"
-    config.write_text(stand_in.config(small, SOLVER__MAX_ITER=12, DATASETS__TEST=()).dump())
+    config.write_text(dummy_model.config(small, SOLVER__MAX_ITER=12, DATASETS__TEST=()).dump())
     command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", small, sys.executable, SCRIPT, "--config-file", config]
     variables = {**environment(shapes), "OUT": str(out), "FOLDER": str(small)}
     done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=TIMEOUT)
@@ -84,7 +84,7 @@ def test_half_written_line_is_cut_off(tmp_path, caplog):
 
 def test_a_run_goes_on_in_whole_lines(shapes, tmp_path):
     (tmp_path / "metrics.json").write_text('{"iteration": 1')
-    stand_in.train(stand_in.config(tmp_path, SOLVER__MAX_ITER=2, DATASETS__TEST=()))
+    dummy_model.train(dummy_model.config(tmp_path, SOLVER__MAX_ITER=2, DATASETS__TEST=()))
     assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.json").read_text().splitlines()] == [1]
 
 
@@ -108,7 +108,7 @@ def kill_self():
     [(kill_self, ("Killed", "000003.jpg", "memory")), (lambda: os._exit(3), ("exit code 3", "000003.jpg"))],
 )
 def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, end, data):
-    cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=2)
+    cfg = dummy_model.config(tmp_path, DATALOADER__NUM_WORKERS=2)
     loader = build_train_loader(cfg, deadly(TwoViewMapper(cfg), "000003.jpg", end))
     with raises(DataWorkerError, *data), explained_failures(str(tmp_path)):
         for _ in zip(range(20), loader):
@@ -116,7 +116,7 @@ def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, en
 
 
 def test_an_inference_worker_that_dies_is_named_with_its_file(shapes, tmp_path):
-    cfg = stand_in.config(tmp_path, DATALOADER__NUM_WORKERS=1)
+    cfg = dummy_model.config(tmp_path, DATALOADER__NUM_WORKERS=1)
     name = DatasetCatalog.get("mini_val")[5]["file_name"]
     loader = build_video_test_loader(cfg, "mini_val", deadly(FrameMapper(cfg), name, kill_self))
     with raises(DataWorkerError, "Killed", name), explained_failures(str(tmp_path)):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 from detectron2.config import get_cfg
-from helpers import ROOT, stand_in
+from helpers import ROOT, dummy_model
 from helpers.messages import raises
 
 from effowt_d2 import add_effowt_config
@@ -106,7 +106,7 @@ def test_a_file_is_checked_and_a_trainer_checks_what_was_made_without_files(tmp_
     with raises(ValueError, "SOLVER.GAMMA", "nan"):
         make_config(str(tmp_path / "bad.yaml"))
     with raises(ValueError, "SOLVER.EMA.DECAY", 1.5):
-        OpenWorldTrainer(stand_in.config(tmp_path, SOLVER__EMA__DECAY=1.5))
+        OpenWorldTrainer(dummy_model.config(tmp_path, SOLVER__EMA__DECAY=1.5))
 
 
 def test_a_domain_is_given_once():

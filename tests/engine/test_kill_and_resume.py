@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from helpers import killed_runs, stand_in
+from helpers import dummy_model, killed_runs
 from helpers.killed_runs import Moment, differences, finish, kill_at, moments
 
 from effowt_d2 import model_zoo
@@ -15,8 +15,8 @@ STEPS, PERIOD = 33, 3
 
 def test_two_kills_and_the_same_end(shapes, tmp_path):
     options = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker", "SOLVER__MAX_ITER": 30, "SOLVER__EMA__DECAY": 0.9}
-    cfg = stand_in.config(tmp_path / "whole", **options)
-    stand_in.train(cfg)
+    cfg = dummy_model.config(tmp_path / "whole", **options)
+    dummy_model.train(cfg)
     config = tmp_path / "config.yaml"
     config.write_text(cfg.dump())
     output = tmp_path / "killed"

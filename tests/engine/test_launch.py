@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from helpers import launched, small_shapes, stand_in
+from helpers import dummy_model, launched, small_shapes
 from helpers.messages import assert_says, raises
 from helpers.processes import environment
 
@@ -130,7 +130,7 @@ def test_a_process_fails_with_its_own_words(signals, capfd, how, data):
 def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, data):
     small_shapes.register(tmp_path / "shapes")
     config = tmp_path / "config.yaml"
-    config.write_text(stand_in.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4).dump())
+    config.write_text(dummy_model.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4).dump())
     monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", str(config), *options])
     with pytest.raises(SystemExit) as caught:
         train_net.run()
@@ -141,5 +141,5 @@ def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, data):
 
 def test_a_batch_that_grows_with_the_processes_may_be_odd_for_them(tmp_path):
     small_shapes.register(tmp_path / "shapes")
-    cfg = stand_in.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4, SOLVER__REFERENCE_WORLD_SIZE=2)
+    cfg = dummy_model.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4, SOLVER__REFERENCE_WORLD_SIZE=2)
     train_net.check_config(cfg, eval_only=False, num_processes=3)

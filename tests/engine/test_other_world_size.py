@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from helpers import small_shapes, stand_in
+from helpers import dummy_model, small_shapes
 from helpers.messages import assert_says
 from helpers.processes import SCRIPT, environment, run_python
 
@@ -15,10 +15,10 @@ from helpers.processes import SCRIPT, environment, run_python
 def test_two_processes_go_on_where_one_stopped(tmp_path):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
-    cfg = stand_in.config(tmp_path / "run", SOLVER__MAX_ITER=3, **options)
-    stand_in.train(cfg)
-    cfg = stand_in.config(tmp_path / "alone", SOLVER__MAX_ITER=6, **options)
-    alone = stand_in.train(cfg).model.state_dict()
+    cfg = dummy_model.config(tmp_path / "run", SOLVER__MAX_ITER=3, **options)
+    dummy_model.train(cfg)
+    cfg = dummy_model.config(tmp_path / "alone", SOLVER__MAX_ITER=6, **options)
+    alone = dummy_model.train(cfg).model.state_dict()
     config = tmp_path / "config.yaml"
     config.write_text(cfg.dump())
     arguments = ["--resume", "--num-gpus", "2", "DATASETS.TEST", "('one_video',)", "OUTPUT_DIR", str(tmp_path / "run")]
@@ -38,9 +38,9 @@ def test_two_processes_go_on_where_one_stopped(tmp_path):
 def test_machines_that_do_not_share_the_folder_are_refused(tmp_path, port):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
-    stand_in.train(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=3, **options))
+    dummy_model.train(dummy_model.config(tmp_path / "0", SOLVER__MAX_ITER=3, **options))
     config = tmp_path / "config.yaml"
-    config.write_text(stand_in.config(tmp_path / "0", SOLVER__MAX_ITER=6, **options).dump())
+    config.write_text(dummy_model.config(tmp_path / "0", SOLVER__MAX_ITER=6, **options).dump())
     command = [sys.executable, SCRIPT, "--config-file", str(config), "--resume", "--num-machines", "2"]
     command += ["--dist-url", f"tcp://localhost:{port}"]
     machines = []

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import own_data, stand_in
+from helpers import dummy_model, own_data
 from helpers.messages import assert_says, raises
 from helpers.processes import SCRIPT, environment, run_python
 
@@ -41,7 +41,7 @@ def config(folder, tmp_path):
             "SOLVER__MAX_ITER": 2,
             "SOLVER__CHECKPOINT_PERIOD": 2,
         }
-        cfg = stand_in.config(tmp_path / "output", **{**keys, **options})
+        cfg = dummy_model.config(tmp_path / "output", **{**keys, **options})
         register_datasets(cfg)
         return cfg
 
@@ -59,7 +59,7 @@ def place(folder, format):
 )
 def test_every_format_trains_and_scores(config, train, val):
     classes = {} if val != "mot" else {"TEST__TAO_OW__SUBSETS": ["all"]}
-    trainer = stand_in.train(config(train, val, **classes))
+    trainer = dummy_model.train(config(train, val, **classes))
     scores = trainer._last_eval_results["tao_ow"]
     assert 0 <= scores["OWTA-all"] <= 100 and ("OWTA-known" in scores) == (val != "mot")
 
@@ -103,7 +103,7 @@ def test_faults_of_test_data_are_found_before_the_model_is_built(config, folder,
     document = own_data.tao()
     document["annotations"][4]["bbox"] = [9, 9, -1, 4]
     (folder / "bad.json").write_text(json.dumps(document))
-    monkeypatch.setattr(stand_in.StandIn, "built", 0)
+    monkeypatch.setattr(dummy_model.DummyModel, "built", 0)
     cfg = config(
         DATA__REGISTER=[
             ["own_train", str(folder / "coco.json"), str(folder)],
@@ -112,7 +112,7 @@ def test_faults_of_test_data_are_found_before_the_model_is_built(config, folder,
     )
     with raises(ValueError, "own_val", "bad.json", "a/img1/000002.png", "-1.0"):
         OpenWorldTrainer(cfg)
-    assert stand_in.StandIn.built == 0
+    assert dummy_model.DummyModel.built == 0
 
 
 def test_no_group_needs_no_classes_when_all_is_asked(config):
@@ -129,9 +129,9 @@ def test_entries_of_the_exclusion_list_that_match_nothing(config, tmp_path, capl
 
 
 def run(folder, tmp_path, *options, file="coco.json"):
-    stand_in_config = stand_in.config(tmp_path / "output", SOLVER__MAX_ITER=2, DATALOADER__NUM_WORKERS=1)
-    stand_in_config.DATASETS.TEST = ()
-    (tmp_path / "config.yaml").write_text(stand_in_config.dump())
+    dummy_config = dummy_model.config(tmp_path / "output", SOLVER__MAX_ITER=2, DATALOADER__NUM_WORKERS=1)
+    dummy_config.DATASETS.TEST = ()
+    (tmp_path / "config.yaml").write_text(dummy_config.dump())
     return [
         SCRIPT,
         *("--config-file", tmp_path / "config.yaml", "--num-gpus", 2),

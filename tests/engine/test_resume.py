@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from helpers import killed_runs, small_shapes, stand_in
+from helpers import dummy_model, killed_runs, small_shapes
 from helpers.messages import assert_says, raises
 
 import train_net
@@ -14,9 +14,9 @@ def whole(tmp_path_factory):
     """A run of 6 steps, with its config file."""
     folder = tmp_path_factory.mktemp("whole")
     small_shapes.register(folder / "shapes")
-    cfg = stand_in.config(folder / "run", SOLVER__MAX_ITER=6, SOLVER__EMA__DECAY=0.9)
+    cfg = dummy_model.config(folder / "run", SOLVER__MAX_ITER=6, SOLVER__EMA__DECAY=0.9)
     (folder / "config.yaml").write_text(cfg.dump())
-    stand_in.train(cfg)
+    dummy_model.train(cfg)
     return folder
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import small_shapes, stand_in
+from helpers import dummy_model, small_shapes
 from helpers.messages import assert_says, raises
 from helpers.processes import SCRIPT, environment, run_python
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 
 def configuration(folder):
-    return stand_in.config(folder / "one", SOLVER__IMS_PER_BATCH=4)
+    return dummy_model.config(folder / "one", SOLVER__IMS_PER_BATCH=4)
 
 
 def command(folder, *options):
@@ -48,7 +48,7 @@ def metrics(folder, run):
 def one(folder):
     """The run of one process, which the others are compared with."""
     small_shapes.register(folder / "shapes")
-    stand_in.train(configuration(folder))
+    dummy_model.train(configuration(folder))
     return results(folder, "one"), metrics(folder, "one")
 
 

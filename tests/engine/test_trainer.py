@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
-from helpers import ROOT, small_shapes, stand_in
+from helpers import ROOT, dummy_model, small_shapes
 from helpers.messages import raises
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -35,7 +35,7 @@ def whole_run(tmp_path_factory):
     """A run of 6 steps with dropout, warm-up, AdamW's moments, and an evaluation after step 4."""
     folder = tmp_path_factory.mktemp("whole")
     options = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker", "TEST__EVAL_PERIOD": 4}
-    stand_in.train(stand_in.config(folder, **options))
+    dummy_model.train(dummy_model.config(folder, **options))
     return folder, options
 
 
@@ -44,7 +44,7 @@ def test_resumed_run_ends_with_the_same_weights(whole_run, tmp_path):
     # what a run that is killed after its checkpoint of step 3 leaves
     shutil.copy(folder / "model_0000002.pth", tmp_path)
     (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
-    trainer = stand_in.train(stand_in.config(tmp_path, **options), resume=True)
+    trainer = dummy_model.train(dummy_model.config(tmp_path, **options), resume=True)
     assert trainer.start_iter == 3
     expected, reached = tensors(folder), tensors(tmp_path)
     assert expected.keys() == reached.keys() and all(torch.equal(expected[key], reached[key]) for key in expected)
@@ -81,8 +81,8 @@ def test_scores_reach_files_and_tensorboard(whole_run):
 def test_training_lowers_the_loss(tmp_path, options):
     # one size: the kernels of low precision are compiled anew for each
     sizes = {"INPUT__MIN_SIZE_TRAIN": (64,), "DATASETS__TEST": ()}
-    cfg = stand_in.config(tmp_path, SOLVER__MAX_ITER=30, SOLVER__BASE_LR=0.03, **sizes, **options)
-    trainer = stand_in.train(cfg)
+    cfg = dummy_model.config(tmp_path, SOLVER__MAX_ITER=30, SOLVER__BASE_LR=0.03, **sizes, **options)
+    trainer = dummy_model.train(cfg)
     losses = [value for value, _ in trainer.storage.history("total_loss").values()]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
 
@@ -96,13 +96,13 @@ def test_training_lowers_the_loss(tmp_path, options):
     ],
 )
 def test_precision_and_average_that_do_not_exist(tmp_path, options, data):
-    cfg = stand_in.config(tmp_path, SOLVER__AMP__ENABLED=True, DATASETS__TEST=(), **options)
+    cfg = dummy_model.config(tmp_path, SOLVER__AMP__ENABLED=True, DATASETS__TEST=(), **options)
     with raises(ValueError, *data):
         OpenWorldTrainer(cfg)
 
 
 def test_loss_that_is_not_finite_stops_with_the_files(tmp_path):
-    trainer = OpenWorldTrainer(stand_in.config(tmp_path, DATASETS__TEST=()))
+    trainer = OpenWorldTrainer(dummy_model.config(tmp_path, DATASETS__TEST=()))
     trainer.resume_or_load(resume=False)
     weight = trainer.model.score.weight
     before = weight.detach().clone()
@@ -129,7 +129,7 @@ class Sampled(Initialisation):
 def test_an_initialisation_gets_samples_before_training_unless_weights_are_loaded(tmp_path, monkeypatch, weights, seen):
     monkeypatch.setattr(INITS, "_found", {**INITS._found, "sampled": Sampled})
     monkeypatch.setattr(Sampled, "seen", 0)
-    cfg = stand_in.config(tmp_path, DATASETS__TEST=(), SOLVER__IMS_PER_BATCH=1)
+    cfg = dummy_model.config(tmp_path, DATASETS__TEST=(), SOLVER__IMS_PER_BATCH=1)
     cfg.merge_from_file(str(QUICK))
     options = {"DATASETS.TRAIN": ("mini_train",), "DATASETS.TEST": (), "DATALOADER.NUM_WORKERS": 0}
     options.update({"INPUT.MIN_SIZE_TRAIN": (64,), "MODEL.SIDE.INIT": "sampled", "MODEL.WEIGHTS": weights})
@@ -140,19 +140,19 @@ def test_an_initialisation_gets_samples_before_training_unless_weights_are_loade
 
 def test_images_without_objects_train(tmp_path):
     options = {"DATALOADER__FILTER_EMPTY_ANNOTATIONS": False, "DATA__MIN_BOX_SIDE": 500.0, "DATASETS__TEST": ()}
-    stand_in.train(stand_in.config(tmp_path, **options))
+    dummy_model.train(dummy_model.config(tmp_path, **options))
     assert all(tensor.isfinite().all() for tensor in tensors(tmp_path).values())
 
 
 def test_missing_test_data_is_known_before_training(tmp_path):
-    cfg = stand_in.config(tmp_path, DATASETS__TEST=("tao_ow_val",))
+    cfg = dummy_model.config(tmp_path, DATASETS__TEST=("tao_ow_val",))
     with raises(FileNotFoundError, "taodataset.org"):
         OpenWorldTrainer(cfg)
 
 
 def test_frames_at_once_give_the_same_results(whole_run, tmp_path):
     folder, _ = whole_run
-    cfg = stand_in.config(tmp_path, TEST__FRAMES_PER_BATCH=3)
+    cfg = dummy_model.config(tmp_path, TEST__FRAMES_PER_BATCH=3)
     model = OpenWorldTrainer.build_model(cfg)
     model.load_state_dict(tensors(folder))
     OpenWorldTrainer.test(cfg, model)
@@ -161,7 +161,7 @@ def test_frames_at_once_give_the_same_results(whole_run, tmp_path):
 
 
 def test_coco_is_scored_class_agnostically(tmp_path):
-    cfg = stand_in.config(tmp_path)
+    cfg = dummy_model.config(tmp_path)
     evaluator = build_evaluator(cfg, "mini_train")
     evaluator.reset()
     for record in DatasetCatalog.get("mini_train"):
@@ -176,4 +176,4 @@ def test_coco_is_scored_class_agnostically(tmp_path):
 
 def test_evaluator_type_that_does_not_exist(tmp_path):
     with raises(ValueError, "voc_2007_val", "pascal_voc", "coco", "tao_ow"):
-        build_evaluator(stand_in.config(tmp_path), "voc_2007_val")
+        build_evaluator(dummy_model.config(tmp_path), "voc_2007_val")

@@ -33,7 +33,7 @@ def write_colour_clip(folder) -> str:
         pixel_mean=open_clip.OPENAI_DATASET_MEAN,
         pixel_std=open_clip.OPENAI_DATASET_STD,
     )
-    pictures = towers.embed_pictures(np.stack([solid(colour)[:, :, ::-1] for colour in COLOURS.values()])).clone()
+    pictures = towers.embed_images(np.stack([solid(colour)[:, :, ::-1] for colour in COLOURS.values()])).clone()
     solved = model.text_projection
     with torch.no_grad():
         model.text_projection = torch.nn.Parameter(torch.eye(32))

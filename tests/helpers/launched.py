@@ -13,7 +13,7 @@ from effowt_d2.checkpoint import CheckpointError
 from effowt_d2.engine import launch
 
 
-def leave_word(token: str, folder: str) -> None:
+def write_marker(token: str, folder: str) -> None:
     """Leave a file with the process's place, its threads and the tokens of all processes that it met."""
     place = [comm.get_rank(), comm.get_world_size(), comm.get_local_rank(), comm.get_local_size()]
     said = {"place": place, "threads": torch.get_num_threads(), "tokens": comm.all_gather(token)}
@@ -32,4 +32,4 @@ def fail(how: str) -> None:
 if __name__ == "__main__":
     token, folder = sys.argv[1:]
     Path(folder, f"{token}_alone.json").write_text(json.dumps(torch.get_num_threads()))
-    launch(leave_word, num_processes=2, device="cpu", args=(token, folder))
+    launch(write_marker, num_processes=2, device="cpu", args=(token, folder))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .made_videos import make_frame
 
-# encoders that write remarks of their own to the terminal unless asked not to
+# encoders that write notes of their own to the terminal unless asked not to
 _OPTIONS = {
     "libx264": {"preset": "ultrafast", "tune": "zerolatency"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},

@@ -26,9 +26,9 @@ def make_video(path: Path, count: int, size: tuple[int, int] = (64, 48), fps: fl
     return path
 
 
-def make_folder(folder: Path, count: int, size: tuple[int, int] = (64, 48), ending: str = ".png") -> Path:
+def make_folder(folder: Path, count: int, size: tuple[int, int] = (64, 48), extension: str = ".png") -> Path:
     folder.mkdir()
     for number in range(count):
         # no leading zeros: alphabetical order would be wrong
-        assert cv2.imwrite(str(folder / f"frame{number}{ending}"), make_frame(number, size))
+        assert cv2.imwrite(str(folder / f"frame{number}{extension}"), make_frame(number, size))
     return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers import FOLDER
 
 SCRIPT = str(FOLDER / "run_train_net.py")
-"""train_net.py with the stand-in models; it needs ``environment(shapes)``."""
+"""train_net.py with the dummy models; it needs ``environment(shapes)``."""
 
 TIMEOUT = 600
 """Seconds for a program that takes ten on an idle machine."""

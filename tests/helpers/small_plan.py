@@ -27,9 +27,9 @@ PLAN = {
 
 
 class Runs:
-    """The runner in a folder of its own, with the stand-in for the training."""
+    """The runner in a folder of its own, with a dummy for the training."""
 
-    script = FOLDER / "stand_in_train.py"
+    script = FOLDER / "dummy_train.py"
 
     def __init__(self, folder: Path):
         self.output, self.csv, self.plan = folder / "output", folder / "results" / "runs.csv", folder / "plan.yaml"

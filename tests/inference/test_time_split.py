@@ -111,7 +111,7 @@ def test_nothing_is_measured_and_no_gpu_waited_for_unless_asked(monkeypatch):
     assert not model.backbone._forward_hooks and not model.backbone._forward_pre_hooks
 
 
-def test_shares_are_told():
+def test_fractions_are_reported():
     times = TimeSplit()
     times.seconds = {"reading": 1.0, "model": 2.5}
     assert times.describe(4.0) == "reading 25%, model 62%, other 12%"

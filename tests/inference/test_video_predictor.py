@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
-from helpers import stand_in
+from helpers import dummy_model
 
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.inference.video_predictor import VideoPredictor
@@ -26,7 +26,7 @@ class Recorder(torch.nn.Module):
 
 @pytest.mark.parametrize("order, channels", [("BGR", [10, 20, 30]), ("RGB", [30, 20, 10])])
 def test_channels_are_those_of_the_config(tmp_path, order, channels):
-    cfg = stand_in.config(tmp_path, INPUT__FORMAT=order, INPUT__MIN_SIZE_TEST=32)
+    cfg = dummy_model.config(tmp_path, INPUT__FORMAT=order, INPUT__MIN_SIZE_TEST=32)
     EffOWTCheckpointer(build_model(cfg), str(tmp_path)).save("model")
     cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
     predictor = VideoPredictor(cfg)

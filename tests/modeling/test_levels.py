@@ -12,7 +12,7 @@ from helpers.messages import raises
 from helpers.tiny_backbone import tiny_backbone
 from torch.nn.parallel import DistributedDataParallel
 
-from effowt_d2.modeling.layers.levels import LEVELS, check_levels, levels_to_make, with_coarser
+from effowt_d2.modeling.layers.levels import LEVELS, check_levels, levels_to_build, with_coarser
 
 DENSE = ["p3", "p4", "p5", "p6", "p7"]
 ALL = list(LEVELS)
@@ -57,8 +57,8 @@ def test_coarse_levels_take_every_second_cell():
 
 def test_what_has_to_be_made():
     assert check_levels(["p7", "p3"]) == ("p3", "p7")
-    assert levels_to_make(["p3", "p7"], ["p2", "p3", "p4"]) == ("p3", "p4")
-    assert levels_to_make(["p2", "p3"], ["p2", "p3", "p4"]) == ("p2", "p3")
+    assert levels_to_build(["p3", "p7"], ["p2", "p3", "p4"]) == ("p3", "p4")
+    assert levels_to_build(["p2", "p3"], ["p2", "p3", "p4"]) == ("p2", "p3")
 
 
 def picture(seed):

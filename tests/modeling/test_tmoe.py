@@ -136,7 +136,7 @@ def test_gates_are_logged_and_a_collapsed_router_is_seen(tower):
     tower(IMAGES)
     found = gate_statistics(tower)
     assert 0.9 * math.log(3) < found["peft/gate_entropy"] <= math.log(3) + 1e-6
-    assert 1 / 3 <= found["peft/largest_share"] < 0.5
+    assert 1 / 3 <= found["peft/largest_fraction"] < 0.5
     router = tower.adapters["0"]["q"].router
     with torch.no_grad():
         # all tokens of that layer go to one expert
@@ -147,7 +147,7 @@ def test_gates_are_logged_and_a_collapsed_router_is_seen(tower):
     with EventStorage(20) as storage:
         tower(IMAGES)
         log_gates(tower)
-    assert storage.latest()["peft/largest_share"][0] == pytest.approx(1)
+    assert storage.latest()["peft/largest_fraction"][0] == pytest.approx(1)
     assert storage.latest()["peft/gate_entropy"][0] < found["peft/gate_entropy"]
     with EventStorage(21) as storage:
         log_gates(tower)

@@ -177,8 +177,8 @@ def test_after_a_reset_it_is_as_new(cfg):
 def test_the_budget_is_kept_and_all_get_their_turn(cfg, noise):
     cfg.NAMING.BUDGET = 2
     namer, pictures = TrackNamer(cfg, WORDS), []
-    embed = namer._towers.embed_pictures
-    namer._towers.embed_pictures = lambda crops: pictures.append(len(crops)) or embed(crops)
+    embed = namer._towers.embed_images
+    namer._towers.embed_images = lambda crops: pictures.append(len(crops)) or embed(crops)
     objects = [(number, "red", (20 * number, 0, 20 * number + 16, 16)) for number in range(5)]
     named = [sum(name == "red" for name in see(namer, noise, *objects)[0]) for _ in range(4)]
     assert max(pictures) == 2 and named == [2, 4, 5, 5]

@@ -24,7 +24,7 @@ def pictures(size, count=3):
 
 
 def embeddings(towers):
-    return towers.embed_pictures(pictures(towers.image_size)), towers.embed_words(["dog", "traffic_light"], ["a {}."])
+    return towers.embed_images(pictures(towers.image_size)), towers.embed_words(["dog", "traffic_light"], ["a {}."])
 
 
 def expected(name, file, size):

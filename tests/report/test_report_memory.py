@@ -6,8 +6,8 @@ import pytest
 from helpers.made_runs import make_frame, write_report
 
 from effowt_d2.report import ReportWriter
-from effowt_d2.report.lives import Life, Lives
 from effowt_d2.report.spool import Spool
+from effowt_d2.report.track_records import TrackRecord, TrackRecords
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 100, 257])
@@ -48,7 +48,7 @@ def test_a_long_video_is_thinned_evenly_and_its_page_tells(tmp_path):
 
 
 def test_a_track_that_flickers_is_remembered_coarsely_but_counted_exactly():
-    life = Life(1, first=0)
+    life = TrackRecord(1, first=0)
     for position in range(0, 10_000, 2):
         # each hundredth gap is long
         life.see(position, position, position + 50 * (position // 200), 0.5)
@@ -60,7 +60,7 @@ def test_a_track_that_flickers_is_remembered_coarsely_but_counted_exactly():
 
 
 def test_views_of_all_tracks_stay_within_their_budget_and_the_best_tracks_keep_theirs():
-    lives = Lives(60_000)
+    lives = TrackRecords(60_000)
     for position in range(120):
         # one track stays, others come and go
         rows = [(0, 10, 10, 60 + position % 9, 60, 0.9), (1 + position // 2, 80, 20, 130, 70, 0.4)]

@@ -13,8 +13,8 @@ from helpers.made_truth import make_gt
 from helpers.messages import raises
 
 from effowt_d2.report import ReportWriter
+from effowt_d2.report.image_crops import decode
 from effowt_d2.report.page import ASSETS, SCRIPTS
-from effowt_d2.report.pictures import decode
 from effowt_d2.visualization import track_color
 
 EVIL = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> & \" ' \u2028 ümlaut \udcff"

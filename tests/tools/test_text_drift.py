@@ -23,7 +23,7 @@ def test_the_loaded_tower_embeds_as_the_clip_model_does():
     tower = build_tower(NAME, WEIGHTS, canvas=0).eval()
     tower.finalise()
     crops = np.random.default_rng(0).integers(0, 256, (3, towers.image_size, towers.image_size, 3), dtype=np.uint8)
-    as_clip = towers.embed_pictures(crops)
+    as_clip = towers.embed_images(crops)
     torch.testing.assert_close(embed(tower, towers, crops), as_clip, rtol=0, atol=1e-5)
     with torch.no_grad():
         tower.blocks[0].mlp.c_fc.bias += 1

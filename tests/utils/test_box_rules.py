@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from effowt_d2.utils.box_rules import beyond_image, is_sound, looks_like, without_pixels
+from effowt_d2.utils.box_rules import exceeds_image, is_sound, looks_like, without_pixels
 
 SIZE = np.array([[640.0, 480.0]])
 
@@ -35,9 +35,9 @@ def test_boxes_that_show_nothing_and_boxes_that_are_cut():
     )
     sizes = np.repeat(SIZE, len(boxes), axis=0)
     assert without_pixels(boxes, sizes).tolist() == [False, True, True, True, False, False, False]
-    assert beyond_image(boxes, sizes).tolist() == [False, False, True, True, True, False, True]
+    assert exceeds_image(boxes, sizes).tolist() == [False, False, True, True, True, False, True]
     assert (
-        not beyond_image(boxes[4:5], np.zeros((1, 2))).any() and not without_pixels(boxes[2:3], np.zeros((1, 2))).any()
+        not exceeds_image(boxes[4:5], np.zeros((1, 2))).any() and not without_pixels(boxes[2:3], np.zeros((1, 2))).any()
     )
 
 

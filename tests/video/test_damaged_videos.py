@@ -32,7 +32,7 @@ def test_a_video_that_is_cut_short(tmp_path, kind):
     path = cut(encode(tmp_path / name, 40, size=(320, 240), **settings), 0.6)
     with open_frames(path) as frames:
         numbers = [frame.index for frame in frames]
-        assert any(str(path) in remark for remark in frames.remarks)
+        assert any(str(path) in note for note in frames.notes)
         if counted:
             assert frames.length == 40 and frames.skipped == 40 - len(numbers)
         else:

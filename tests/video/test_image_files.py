@@ -25,7 +25,7 @@ def indices(source) -> list[int]:
     with open_frames(source) as frames:
         read = [frame.index for frame in frames]
         assert len(read) + frames.skipped == frames.length
-        assert bool(frames.skipped) == any("can't be decoded" in remark for remark in frames.remarks)
+        assert bool(frames.skipped) == any("can't be decoded" in note for note in frames.notes)
         return read
 
 
@@ -144,7 +144,7 @@ def test_16_bits_become_8_by_the_range_of_the_signal(tmp_path):
     cv2.imwrite(str(tmp_path / "wide.tif"), np.full((4, 6), 200.0, np.float32))
     with open_frames([tmp_path / "float.tif", tmp_path / "wide.tif"]) as frames:
         assert [frame.image[0, 0].tolist() for frame in frames] == [[128] * 3]
-        assert frames.skipped == 1 and any("200.0" in remark for remark in frames.remarks)
+        assert frames.skipped == 1 and any("200.0" in note for note in frames.notes)
 
 
 def test_heic_names_the_library_it_needs(tmp_path):

@@ -104,7 +104,7 @@ def test_frames_of_a_stream_that_changes_its_size_keep_theirs(tmp_path):
     with open_frames(join(tmp_path / "joined.ts", parts)) as frames:
         shapes = [frame.image.shape for frame in frames]
         assert frames.sizes == [(64, 48), (32, 48)]
-        assert any("32x48" in remark and "12" in remark for remark in frames.remarks)
+        assert any("32x48" in note and "12" in note for note in frames.notes)
     assert shapes == [(48, 64, 3)] * 12 + [(48, 32, 3)] * 12
 
 
@@ -114,12 +114,12 @@ def test_a_raw_stream_has_the_rate_that_is_given(tmp_path):
     assert read(path, fps=5, start=0.5)[0] == list(range(3, 12))
     unknown = encode(tmp_path / "v.mjpeg", codec="mjpeg", pix_fmt="yuvj420p")
     with open_frames(unknown) as frames:
-        assert frames.fps == 30 and any("30" in remark for remark in frames.remarks)
+        assert frames.fps == 30 and any("30" in note for note in frames.notes)
 
 
-def test_a_rate_for_a_video_with_times_is_remarked(tmp_path):
+def test_a_rate_for_a_video_with_times_is_noted(tmp_path):
     with open_frames(encode(tmp_path / "v.mp4"), fps=5) as frames:
-        assert frames.fps == 10 and any("5" in remark for remark in frames.remarks)
+        assert frames.fps == 10 and any("5" in note for note in frames.notes)
 
 
 def test_a_turned_video_is_upright_and_its_size_that_shown(tmp_path):

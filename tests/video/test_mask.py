@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from effowt_d2.video.mask import PictureMask
+from effowt_d2.video.mask import RegionMask
 
 
 @pytest.mark.parametrize("size", [(40, 20), (400, 200), (41, 21)])
@@ -12,10 +12,10 @@ def test_boxes_are_kept_by_half_of_their_area(size):
     inside[:, :20] = True
     scale = np.array([size[0] / 40, size[1] / 20] * 2)
     boxes = np.array([[0, 0, 10, 10], [15, 5, 24, 9], [18, 5, 26, 9], [30, 0, 40, 20], [-30, 0, 10, 5], [35, 0, 90, 5]])
-    assert PictureMask(inside).keep(boxes * scale, size).tolist() == [True, True, False, False, True, False]
+    assert RegionMask(inside).keep(boxes * scale, size).tolist() == [True, True, False, False, True, False]
 
 
 def test_boxes_outside_and_none():
-    mask = PictureMask(np.ones((4, 4), bool))
+    mask = RegionMask(np.ones((4, 4), bool))
     assert mask.keep(np.array([[50.0, 50, 60, 60], [3, 3, 3, 3]]), (10, 10)).tolist() == [True, True]
     assert mask.keep(np.zeros((0, 4)), (10, 10)).tolist() == []

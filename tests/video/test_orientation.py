@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from effowt_d2.video.frame_converter import square_size
 from effowt_d2.video.orientation import turn_of_matrix, turned
-from effowt_d2.video.picture import square_size
 
 IMAGE = np.arange(6).reshape(2, 3)
 SHOWN = {

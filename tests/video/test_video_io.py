@@ -30,7 +30,7 @@ def source(request, tmp_path):
     if request.param in ("avi", "mp4"):
         codec = "MJPG" if request.param == "avi" else "mp4v"
         return make_video(tmp_path / f"v.{request.param}", 12, codec=codec)
-    folder = make_folder(tmp_path / "frames", 12, ending=".jpg" if request.param == "jpg folder" else ".png")
+    folder = make_folder(tmp_path / "frames", 12, extension=".jpg" if request.param == "jpg folder" else ".png")
     if request.param == "glob":
         return str(folder / "*.png")
     if request.param == "list":
@@ -174,7 +174,7 @@ def test_grey_and_transparent_images_become_bgr(tmp_path):
 
 @pytest.mark.parametrize("ending", [".png", ".jpg"])
 def test_corrupt_images_are_skipped_and_counted(tmp_path, ending):
-    folder = make_folder(tmp_path / "f", 5, ending=ending)
+    folder = make_folder(tmp_path / "f", 5, extension=extension)
     whole = (folder / f"frame1{ending}").read_bytes()
     (folder / f"frame1{ending}").write_bytes(whole[: len(whole) * 3 // 4])
     (folder / f"frame3{ending}").write_bytes(b"")

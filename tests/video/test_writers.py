@@ -19,7 +19,7 @@ from effowt_d2.evaluation.results_io import load_results
 from effowt_d2.utils.files import DiskFullError
 from effowt_d2.video import FrameTracks, open_frames, open_results, open_writer
 from effowt_d2.video.encoders import VIDEO_ENCODERS
-from effowt_d2.video.results import RESULT_ENDINGS
+from effowt_d2.video.results import RESULT_EXTENSIONS
 
 
 def write_frames(path, count, size=(64, 48), fps=10.0):
@@ -185,7 +185,7 @@ def test_tao_json(tmp_path):
 
 
 def test_files_to_the_byte(tmp_path):
-    for ending in RESULT_ENDINGS:
+    for ending in RESULT_EXTENSIONS:
         write_results(tmp_path / f"r{ending}", counts=(0, 1, 2))
     assert (tmp_path / "r.json").read_text() == (
         '[\n{"image_id": 5, "video_id": 1, "category_id": 1, "track_id": 7, "bbox": [1.5, 2.0, 9.75, 20.0], "score": 0.75}'
@@ -292,7 +292,7 @@ def test_coco_vid_has_the_video_the_files_and_the_words(tmp_path):
     assert [entry["category_id"] for entry in coco.loadAnns([1, 2])] == [3, 1]
 
 
-@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+@pytest.mark.parametrize("ending", RESULT_EXTENSIONS)
 def test_names_of_any_bytes_make_files_that_load(tmp_path, ending):
     odd = b'v\xff "a",\nb'.decode("utf-8", "surrogateescape")
     tracks = some_tracks(0)
@@ -312,7 +312,7 @@ def test_names_of_any_bytes_make_files_that_load(tmp_path, ending):
         assert len(json.loads(text) if ending == ".json" else text.splitlines()) == 2
 
 
-@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+@pytest.mark.parametrize("ending", RESULT_EXTENSIONS)
 def test_results_on_a_full_disk_keep_the_frames_before(tmp_path, ending):
     path = tmp_path / f"r{ending}"
     with raises(OSError, path) as caught:
@@ -398,7 +398,7 @@ def test_a_video_on_a_full_disk_is_whole_up_to_there(tmp_path):
         assert found == written > 10
 
 
-@pytest.mark.parametrize("ending", RESULT_ENDINGS)
+@pytest.mark.parametrize("ending", RESULT_EXTENSIONS)
 def test_frames_without_tracks_make_a_sound_file(tmp_path, ending):
     write_results(tmp_path / f"r{ending}", counts=(0, 0))
     text = (tmp_path / f"r{ending}").read_text()

@@ -16,7 +16,7 @@ TIMED = [extension for extension in encoders.VIDEO_ENCODERS if extension != ".av
 
 
 def copy(source, target, stop_after=None, **choice):
-    """Read and write again, as the command line does it; the times written and the remarks."""
+    """Read and write again, as the command line does it; the times written and the notes."""
     with open_frames(source, **choice) as frames, open_writer(target, frames.rate, sound=frames.sound) as writer:
         times = []
         for frame in frames:
@@ -24,7 +24,7 @@ def copy(source, target, stop_after=None, **choice):
             times.append(frame.time)
             if len(times) == stop_after:
                 break
-    return times, writer.remarks
+    return times, writer.notes
 
 
 def read(path) -> tuple[list[int], list[float]]:
@@ -86,9 +86,9 @@ def test_colours_are_kept(tmp_path, extension):
 @pytest.mark.parametrize("extension", [".mp4", ".mov", ".mkv"])
 def test_sound_is_copied(tmp_path, extension):
     source = add_sound(encode(tmp_path / "silent.mp4", 24), tmp_path / "v.mp4")
-    _, remarks = copy(source, tmp_path / f"out{extension}")
+    _, notes = copy(source, tmp_path / f"out{extension}")
     before, after = sound_of(source), sound_of(tmp_path / f"out{extension}")
-    assert remarks == [] and [data for _, data in after] == [data for _, data in before]
+    assert notes == [] and [data for _, data in after] == [data for _, data in before]
     shift = after[0][0] - before[0][0]
     assert [time for time, _ in after] == pytest.approx([time + shift for time, _ in before], abs=1.1e-3)
     # a container without edit lists moves the frames as well
@@ -116,10 +116,10 @@ def test_sound_is_left_out_where_frames_are(tmp_path):
         assert not container.streams.audio
 
 
-def test_sound_that_does_not_fit_is_remarked(tmp_path):
+def test_sound_that_does_not_fit_is_noted(tmp_path):
     source = add_sound(encode(tmp_path / "silent.mp4", 24), tmp_path / "v.mp4")
-    written, remarks = copy(source, tmp_path / "out.webm")
-    assert any("aac" in remark and "out.webm" in remark for remark in remarks)
+    written, notes = copy(source, tmp_path / "out.webm")
+    assert any("aac" in note and "out.webm" in note for note in notes)
     assert read(tmp_path / "out.webm")[1] == pytest.approx(written, abs=1e-3)
 
 

@@ -4,7 +4,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
-from effowt_d2.analysis import count_parameters, count_saved_bytes, made_up_batch, side_total, training_memory
+from effowt_d2.analysis import count_parameters, count_saved_bytes, dummy_batch, side_total, training_memory
 from effowt_d2.checkpoint.contents import trained_state
 
 __all__ = ["count_costs"]
@@ -24,7 +24,7 @@ def count_costs(cfg: CfgNode) -> dict[str, object]:
     side = cfg.INPUT.MIN_SIZE_TRAIN[0]
     # and so does the sampling of boxes
     torch.manual_seed(0)
-    saved = count_saved_bytes(model.train(), made_up_batch(cfg.SOLVER.IMS_PER_BATCH, (side, side)))
+    saved = count_saved_bytes(model.train(), dummy_batch(cfg.SOLVER.IMS_PER_BATCH, (side, side)))
     memory = training_memory(cfg, model, saved)
     return {
         "trained_parameters": sum(part.trained for part in counts.values()),

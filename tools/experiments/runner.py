@@ -161,9 +161,9 @@ class Runner:
 
     def _restate(self, row: dict[str, str], recipe: Recipe) -> None:
         """Let a finished run's row say its config as the plan does now: a key more with the value it had is no other."""
-        said = {"config": recipe.config, "keys": json.dumps(recipe.keys)}
-        if not said.items() <= row.items():
-            self._runs.put([{**row, **said}])
+        recorded = {"config": recipe.config, "keys": json.dumps(recipe.keys)}
+        if not recorded.items() <= row.items():
+            self._runs.put([{**row, **recorded}])
 
     def _count(self, recipe: Recipe) -> dict[str, object]:
         with self._counting:

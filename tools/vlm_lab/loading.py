@@ -32,7 +32,7 @@ class _Steps(Dataset):
     def __getitem__(self, number: int) -> Ready:
         step = self.first + number
         batch = self.batches(step, size=size_at(step, self.stages))
-        return Ready(batch, self.tokenizer(sum(batch.said, start=[])))
+        return Ready(batch, self.tokenizer(sum(batch.all_texts, start=[])))
 
 
 def batches_from(

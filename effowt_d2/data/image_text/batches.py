@@ -43,7 +43,7 @@ class Batch(NamedTuple):
     meanings: list[str]
 
     @property
-    def said(self) -> tuple[list[str], list[str], list[str], list[str]]:
+    def all_texts(self) -> tuple[list[str], list[str], list[str], list[str]]:
         """All texts: of classes, captions, words and meanings."""
         return self.texts, self.captions, self.names, self.meanings
 

@@ -20,7 +20,7 @@ from .sources import Sample, read_square
 
 __all__ = ["PackedImages", "pack"]
 
-_MOST_BROKEN = 0.5  # more than this fraction of files that can't be read is a mistake, not damage
+_MAX_UNREADABLE = 0.5  # more than this fraction of files that can't be read is a mistake, not damage
 logger = logging.getLogger(__name__)
 
 
@@ -89,7 +89,7 @@ def _decode(samples: Sequence[Sample], file: Path, side: int) -> tuple[list[Samp
                 kept.append(sample)
             except (OSError, ValueError, SyntaxError) as error:  # whatever Pillow raises for damaged files
                 broken.append(f"{sample.file} ({type(error).__name__})")
-    if len(broken) > _MOST_BROKEN * len(samples):
+    if len(broken) > _MAX_UNREADABLE * len(samples):
         raw.unlink()
         raise ValueError(f"{len(broken)} of {len(samples)} images can't be read, the first: {broken[0]}")
     _with_header(raw, file, (len(kept), side, side, 3))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from effowt_d2.utils.arguments import bad_argument
 
-__all__ = ["LEVELS", "check_levels", "levels_to_make", "with_coarser"]
+__all__ = ["LEVELS", "check_levels", "levels_to_build", "with_coarser"]
 
 LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64, "p7": 128}
 """Pixels per cell of every level, fine to coarse."""
@@ -24,7 +24,7 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in LEVELS if name in levels)
 
 
-def levels_to_make(levels: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
+def levels_to_build(levels: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
     """Which levels a part has to make.
 
     Args:

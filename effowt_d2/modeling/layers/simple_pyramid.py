@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .levels import LEVELS, levels_to_make
+from .levels import LEVELS, levels_to_build
 from .masks import apply_mask, valid_mask
 from .norms import channel_norm
 
@@ -23,7 +23,7 @@ class SimplePyramid(nn.Module):
 
     def __init__(self, *, channels: int, out_channels: int = 256, levels: Sequence[str] = tuple(LEVELS)):
         super().__init__()
-        self.levels = levels_to_make(levels, OWN_LEVELS)
+        self.levels = levels_to_build(levels, OWN_LEVELS)
         half, quarter = channels // 2, channels // 4
         self.up = nn.ModuleDict()
         if "p2" in self.levels:

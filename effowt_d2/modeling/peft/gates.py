@@ -18,14 +18,14 @@ def gate_statistics(tower: Tower) -> dict[str, float]:
 
     Returns:
         ``peft/gate_entropy``: mean entropy of the gates in nats, ln N where all experts count alike, 0 where a token
-        has one; ``peft/largest_share``: the largest mean gate of an expert, 1 where a router has collapsed.
+        has one; ``peft/largest_fraction``: the largest mean gate of an expert, 1 where a router has collapsed.
     """
     layers = [m for m in tower.adapters.modules() if isinstance(m, TMoE) and m.num_experts > 1]
     if not layers:
         return {}
     entropy = torch.stack([layer.gate_entropy for layer in layers]).mean()
-    share = torch.stack([layer.gate_shares.max() for layer in layers]).max()
-    return {"peft/gate_entropy": float(entropy), "peft/largest_share": float(share)}
+    share = torch.stack([layer.gate_fractions.max() for layer in layers]).max()
+    return {"peft/gate_entropy": float(entropy), "peft/largest_fraction": float(share)}
 
 
 def log_gates(tower: Tower) -> None:

@@ -33,14 +33,14 @@ class TMoE(nn.Module):
 
     Attributes:
         gate_entropy: mean entropy of the gates of the last batch in training, in nats; ln N is the highest.
-        gate_shares: (N,), the mean gate of each expert then.
+        gate_fractions: (N,), the mean gate of each expert then.
 
     Raises:
         ValueError: as ``LoRA``, or both switches are on, or there is no expert.
     """
 
     gate_entropy: Tensor
-    gate_shares: Tensor
+    gate_fractions: Tensor
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class TMoE(nn.Module):
             self.ungated = nn.Parameter(torch.empty(out_features, rank))
             init_up(self.ungated, init)
         self.register_buffer("gate_entropy", torch.zeros(()), persistent=False)
-        self.register_buffer("gate_shares", torch.zeros(num_experts), persistent=False)
+        self.register_buffer("gate_fractions", torch.zeros(num_experts), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., i) to (..., o), in the dtype of ``x``."""
@@ -98,7 +98,7 @@ class TMoE(nn.Module):
 
     def _note(self, gates: Tensor) -> None:
         self.gate_entropy.copy_(torch.special.entr(gates).sum(-1).mean())
-        self.gate_shares.copy_(gates.flatten(0, -2).mean(0))
+        self.gate_fractions.copy_(gates.flatten(0, -2).mean(0))
 
     def delta(self) -> Tensor:
         """What it adds to the layer's weight (o, i), in float32 at least, where that is the same for every token.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from effowt_d2.modeling.layers.levels import LEVELS, levels_to_make
+from effowt_d2.modeling.layers.levels import LEVELS, levels_to_build
 from effowt_d2.modeling.layers.masks import masked_resize, valid_mask
 from effowt_d2.modeling.layers.recompute import recomputed
 from effowt_d2.utils.arguments import bad_argument
@@ -99,7 +99,7 @@ class SideNetwork(nn.Module):
         for side in windows:
             check_count("windows", side, 0)
         self.layout = layout
-        self.levels = levels_to_make(levels, OWN_LEVELS)
+        self.levels = levels_to_build(levels, OWN_LEVELS)
         s = layout.channels
         self.stem = Stem(channels=s)
         self.transitions = nn.ModuleList(Transition(channels=s) for _ in STRIDES[1:])

@@ -96,11 +96,11 @@ class ReductionPass(BlockHook):
         self.cells: CellMap | None = None
         self.sizes: tuple[int, ...] = ()
 
-    def stands_in(self, number: int) -> bool:
+    def acts_on(self, number: int) -> bool:
         return number in self.reduction.blocks
 
     def after_attention(self, number: int, tokens: Tokens, q: Tensor | None, k: Tensor | None) -> Reduction | None:
-        if not self.stands_in(number):
+        if not self.acts_on(number):
             return None
         if q is None or k is None or (tokens.cells is not None) != (self.cells is not None):
             raise RuntimeError(f"block {number}: another hook took tokens out too, a tower has one token reduction")

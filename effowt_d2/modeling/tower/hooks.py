@@ -26,7 +26,7 @@ class BlockHook:
     every pass is attached to it (``Tower.companions``) and makes one in ``start()``.
     """
 
-    def stands_in(self, number: int) -> bool:
+    def acts_on(self, number: int) -> bool:
         """Whether it looks at a block; a block that no hook looks at runs as a whole."""
         return True
 

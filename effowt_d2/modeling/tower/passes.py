@@ -51,7 +51,7 @@ class Pass:
 
     def run(self, number: int) -> None:
         """Run the block of that number."""
-        if any(hook.stands_in(number) for hook in self.hooks):
+        if any(hook.acts_on(number) for hook in self.hooks):
             self._run_halves(number)
         else:
             whole = partial(self.tower.calls.block, self.tower, self.tower.blocks[number])

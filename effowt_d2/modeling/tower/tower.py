@@ -166,7 +166,7 @@ class Tower(LoadedTower):
         x = self._patch_map(images, mask)
         grid = tuple(x.shape[-2:])
         positions = self._canvas_positions(images.device)
-        self._warn_beyond(positions.shape[-1], grid)
+        self._warn_canvas_exceeded(positions.shape[-1], grid)
         return (x + top_left(positions, grid).to(x.dtype)).flatten(2).transpose(1, 2), grid
 
     def _patch_map(self, images: Tensor, mask: Tensor | None) -> Tensor:
@@ -185,7 +185,7 @@ class Tower(LoadedTower):
             self._canvases[device] = on_canvas(self._positions(), self.canvas)
         return self._canvases[device]
 
-    def _warn_beyond(self, side: int, grid: tuple[int, int]) -> None:
+    def _warn_canvas_exceeded(self, side: int, grid: tuple[int, int]) -> None:
         if max(grid) > side and not self._warned:
             self._warned = True
             logger.warning(

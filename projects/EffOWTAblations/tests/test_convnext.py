@@ -113,4 +113,4 @@ def test_a_frozen_tower_serves_as_the_vision_half_of_its_model(tmp_path):
     pixels = (torch.from_numpy(pictures).float() / 255 - torch.tensor(tower.pixel_mean)) / torch.tensor(tower.pixel_std)
     with torch.no_grad():
         expected = model.encode_image(pixels.permute(0, 3, 1, 2), normalize=True)
-    torch.testing.assert_close(towers.embed_pictures(pictures), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(towers.embed_images(pictures), expected, atol=1e-5, rtol=1e-5)

@@ -28,7 +28,7 @@ def test_a_plan_is_run_once_with_the_best_rate(runs, capsys):
     assert runs("--jobs", "2") == 0
     rows = runs.rows()
     assert len(rows) == 8 and {row["status"] for row in rows} == {"done"}
-    # the stand-in's score grows with the rate
+    # the dummy training's score grows with the rate
     assert json.loads(runs.row(SIDE)["keys"])["SOLVER.BASE_LR"] == 0.002
     assert [float(runs.row(f"main/side/seed{seed}")["OWTA-unknown"]) for seed in (1, 2)] == [3.0, 4.0]
     # of two at once either may end first
@@ -121,7 +121,7 @@ def test_what_a_killed_runner_leaves_is_marked_and_goes_on(runs, capsys):
 
 def _trains_in(process, output):
     try:
-        return str(output) in (process / "cmdline").read_text() and "stand_in" in (process / "cmdline").read_text()
+        return str(output) in (process / "cmdline").read_text() and "dummy_model" in (process / "cmdline").read_text()
     except OSError:
         return False
 

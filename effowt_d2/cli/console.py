@@ -4,19 +4,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet_screen"]
+__all__ = ["suppress_output"]
 
 _OWN = "effowt_d2"
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_first_occurrence(record: logging.LogRecord) -> bool:
     """Warnings of this package, and errors of any."""
     own = record.name.split(".")[0] == _OWN
     return record.levelno >= (logging.WARNING if own else logging.ERROR)
 
 
 @contextmanager
-def quiet_screen(verbose: bool) -> Iterator[None]:
+def suppress_output(verbose: bool) -> Iterator[None]:
     """Inside, the log goes to standard error: warnings of this package, and errors; Python's warnings are logged, too.
 
     Args:
@@ -27,7 +27,7 @@ def quiet_screen(verbose: bool) -> Iterator[None]:
         logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "warning: %(message)s")
     )
     if not verbose:
-        handler.addFilter(_is_news)
+        handler.addFilter(_is_first_occurrence)
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO if verbose else before)

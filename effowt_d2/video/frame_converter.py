@@ -8,7 +8,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from .orientation import UPRIGHT, Turn, turn_of_matrix, turned
 
-__all__ = ["PictureMaker"]
+__all__ = ["FrameConverter"]
 
 # a damaged header may claim any; real ones lie between 0.5 (stereo side by side) and 2 (anamorphic film)
 _WIDEST_PIXEL = 8
@@ -17,7 +17,7 @@ _WIDEST_PIXEL = 8
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
 
-class PictureMaker:
+class FrameConverter:
     """Turns decoded frames into (H, W, 3) BGR uint8 arrays.
 
     Args:

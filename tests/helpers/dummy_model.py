@@ -21,7 +21,7 @@ from helpers.configs import plugin_config
 torch.set_num_threads(1)  # more than one only wait for each other at this size
 
 
-class StandIn(nn.Module):
+class DummyModel(nn.Module):
     """Takes frames and gives tracks as OpenWorldTracker does; a kind says what is in an image by ``find``.
 
     Attributes:
@@ -71,7 +71,7 @@ class StandIn(nn.Module):
 
 
 @META_ARCH_REGISTRY.register()
-class CellTracker(StandIn):
+class CellTracker(DummyModel):
     """Scores 16-pixel cells by whether a box centre lies in them, which it learns; the best five become boxes."""
 
     drop = 0.0
@@ -108,7 +108,7 @@ class DroppingCellTracker(CellTracker):
 
 
 @META_ARCH_REGISTRY.register()
-class BlobTracker(StandIn):
+class BlobTracker(DummyModel):
     """Finds bright connected areas: their mean colour is the embedding, their score the brightest channel."""
 
     def __init__(self, cfg: CfgNode) -> None:

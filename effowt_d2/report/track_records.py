@@ -10,14 +10,14 @@ from effowt_d2.visualization import track_color
 
 from .views import View, add_view
 
-__all__ = ["Life", "Lives"]
+__all__ = ["TrackRecord", "TrackRecords"]
 
 # a track that flickers is drawn coarser rather than remembered at any length
 _MAX_PARTS = 200
 
 
 @dataclass
-class Life:
+class TrackRecord:
     """One track from its birth to its latest frame.
 
     Attributes:
@@ -79,7 +79,7 @@ class Life:
         )
 
 
-class Lives:
+class TrackRecords:
     """All tracks of a run.
 
     Args:
@@ -92,14 +92,14 @@ class Lives:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._lives: dict[int, Life] = {}
+        self._lives: dict[int, TrackRecord] = {}
         self._max_bytes, self._bytes = max_bytes, 0
         self.boxes = self.most = self.without_views = 0
 
     def update(self, position: int, tracks: FrameTracks) -> None:
         """Take in a frame."""
         for row, (track_id, score) in enumerate(zip(tracks.ids.tolist(), tracks.scores.tolist())):
-            life = self._lives.setdefault(track_id, Life(track_id, first=tracks.index))
+            life = self._lives.setdefault(track_id, TrackRecord(track_id, first=tracks.index))
             life.see(position, tracks.index, tracks.time, score)
             self._bytes += add_view(life.views, tracks.image, tracks.boxes[row], score, tracks.time, life.parts[0][0])
             if tracks.names and tracks.names[row]:
@@ -122,7 +122,7 @@ class Lives:
     def __len__(self) -> int:
         return len(self._lives)
 
-    def __iter__(self) -> Iterator[Life]:
+    def __iter__(self) -> Iterator[TrackRecord]:
         return iter(self._lives.values())
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from helpers.blobs import run
+from helpers.dummy_model import BlobTracker
 from helpers.made_videos import make_video
-from helpers.stand_in import BlobTracker
 
-from effowt_d2.cli.screen import quiet_screen
+from effowt_d2.cli.console import suppress_output
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def fresh_logger(monkeypatch):
 def test_others_are_heard_only_where_that_is_asked_for(verbose, capsys):
     root = logging.getLogger()
     before = (root.level, list(root.handlers))
-    with quiet_screen(verbose):
+    with suppress_output(verbose):
         warnings.warn("of Python", UserWarning, stacklevel=1)
         for name in ("others.part", "effowt_d2.part"):
             for level in ("INFO", "WARNING", "ERROR"):
