@@ -52,7 +52,7 @@ def test_nothing_that_fits_is_an_error(make_small, tmp_path):
         assert is_equal(model, before)
 
 
-def test_evaluation_wants_every_trained_tensor(make_small, tmp_path):
+def test_evaluation_requires_every_trained_tensor(make_small, tmp_path):
     state = own(make_small())
     del state["head.0.bias"], state["head.1.running_var"]
     assert loaded(make_small(1), state, tmp_path)

@@ -66,7 +66,7 @@ def of_other_world(file, processes):
 
 
 @pytest.mark.parametrize("processes, told", [(8, True), (1, False), (None, False)])
-def test_another_number_of_processes_is_told(run, tmp_path, caplog, processes, told):
+def test_another_number_of_processes_is_reported(run, tmp_path, caplog, processes, told):
     of_other_world(tmp_path / "model_29.pth", processes)
     assert run.resume_or_load("", resume=True)["iteration"] == 29
     assert (not lacks(caplog.text, "run of 8", 1)) == told
@@ -78,7 +78,7 @@ def test_evaluation_does_not_care_for_the_number_of_processes(run, make_small, t
     assert "processes" not in caplog.text
 
 
-def test_a_full_disk_says_what_it_takes(tmp_path):
+def test_a_full_disk_reports_its_size(tmp_path):
     def write(stream):
         torch.save(torch.zeros(1000), stream)
         if stream.seekable():  # the file itself, not what measures it

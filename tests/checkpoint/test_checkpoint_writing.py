@@ -18,7 +18,7 @@ def contents(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_full_disk_is_told_and_changes_nothing(make_small, tmp_path):
+def test_a_full_disk_is_reported_and_changes_nothing(make_small, tmp_path):
     (tmp_path / "model.pth").write_bytes(b"old")
     (tmp_path / "last_checkpoint").write_text("older.pth")
     before = contents(tmp_path)
@@ -81,7 +81,7 @@ def cut(file):
     file.write_bytes(file.read_bytes()[:-100])
 
 
-def test_damaged_newest_checkpoint_is_told_and_the_one_before_taken(run, tmp_path, caplog):
+def test_damaged_newest_checkpoint_is_reported_and_the_one_before_taken(run, tmp_path, caplog):
     cut(tmp_path / "m.pth")
     (tmp_path / "notes.pth").write_text("not a checkpoint")
     torch.save({"model": {}, "iteration": 99}, tmp_path / "foreign.pth")

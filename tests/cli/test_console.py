@@ -61,7 +61,7 @@ def test_a_run_warns_of_nothing_but_what_concerns_it(config_file, video, tmp_pat
 
 
 @pytest.mark.parametrize("photographs", [False, True])
-def test_a_model_that_saw_no_photographs_says_so(config_file, video, tmp_path, capsys, photographs):
+def test_a_model_that_saw_no_photographs_reports_it(config_file, video, tmp_path, capsys, photographs):
     card = config_file.parent / "model.card.yaml"
     card.write_text(json.dumps(dict(name="blobs", training_data="painted blobs", photographs=photographs)))
     try:

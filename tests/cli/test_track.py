@@ -121,7 +121,7 @@ def test_a_video_of_variable_frame_rate_and_its_times(config_file, video, tmp_pa
     assert written == pytest.approx(times, abs=1e-3)
 
 
-def test_an_upright_video_gives_boxes_in_the_picture_as_shown(config_file, video, tmp_path):
+def test_an_upright_video_gives_boxes_in_the_image_as_shown(config_file, video, tmp_path):
     turn_right(video)
     outputs = ["--output", tmp_path / "out.avi", "--results", tmp_path / "r.json"]
     assert run(config_file, "--input", video, *outputs) == 0
@@ -145,7 +145,7 @@ def test_a_lost_track_is_remembered_for_a_second(config_file, folder, tmp_path):
 
 
 @pytest.mark.parametrize("stride, streams", [(1, ["video", "audio"]), (2, ["video"])])
-def test_sound_is_copied_where_no_frame_is_left_out(config_file, tmp_path, stride, streams):
+def test_sound_is_copied_where_no_frame_is_omitted(config_file, tmp_path, stride, streams):
     source = add_sound(encode(tmp_path / "silent.mp4"), tmp_path / "v.mp4")
     assert run(config_file, "--input", source, "--output", tmp_path / "out.mp4", "--stride", stride) == 0
     with av.open(str(tmp_path / "out.mp4")) as container:

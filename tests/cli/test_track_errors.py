@@ -97,7 +97,7 @@ def test_files_that_are_no_configs(folder, tmp_path, capsys, content, word):
     assert_says(capsys.readouterr().err, file, word)
 
 
-def test_missing_weights_and_config_are_told(config_file, folder, tmp_path, capsys, monkeypatch):
+def test_missing_weights_and_config_are_reported(config_file, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(BlobTracker, "built", 0)
     arguments = ["--input", folder, "--results", tmp_path / "r.json"]
     assert run(tmp_path / "gone.yaml", *arguments) == 2
@@ -132,7 +132,7 @@ def test_ctrl_c_finishes_the_files(config_file, video, tmp_path, capsys, monkeyp
     assert_says(capsys.readouterr().out, "5 frames", "stopped")
 
 
-def test_unreadable_frames_are_skipped_and_told(config_file, folder, tmp_path, capsys):
+def test_unreadable_frames_are_skipped_and_reported(config_file, folder, tmp_path, capsys):
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:60])
     assert run(config_file, "--input", folder, "--output", tmp_path / "out.mp4") == 0
     assert count(tmp_path / "out.mp4") == 11
@@ -189,7 +189,7 @@ def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folde
 
 
 @pytest.mark.parametrize("choice, told", [((), True), (("--labels", "id,score"), False)])
-def test_letters_that_can_not_be_drawn_are_told_once(config_file, tmp_path, capsys, choice, told):
+def test_letters_that_can_not_be_drawn_are_reported_once(config_file, tmp_path, capsys, choice, told):
     (tmp_path / "words.txt").write_text("disc\nétoile\nMünze\n")
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "o.avi", *choice]
     # told at the start of a run, so one that goes no further shows it; the dummy has no tower to name with

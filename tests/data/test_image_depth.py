@@ -48,7 +48,7 @@ def test_missing_files_are_counted_by_folder(register, format, empty):
 
 
 @pytest.mark.parametrize("format, images", [("coco", 5), ("tao", 3)])
-def test_they_can_be_left_out_and_videos_with_them(register, caplog, format, images):
+def test_they_can_be_omitted_and_videos_with_them(register, caplog, format, images):
     root = register(format)
     (root / own_data.file_name("a", 1)).unlink()
     with caplog.at_level(logging.WARNING):

@@ -51,7 +51,7 @@ def test_a_vocabulary_file_is_read(tmp_path):
     assert words.index == {"d": 0, "dog1": 0, "c": 1, "a": 2} and words.kinds == [(2,), (2,), ()]
 
 
-def test_a_name_of_two_classes_is_left_out_of_both(caplog):
+def test_a_name_of_two_classes_is_omitted_from_both(caplog):
     words = Vocabulary([Row(("bird",), ("crane", "wader")), Row(("machine",), ("crane", "derrick"))])
     assert [row.names for row in words] == [("wader",), ("derrick",)] and words.shared_names == ["crane"]
     assert "crane" in caplog.text
@@ -130,7 +130,7 @@ def test_squares_around_boxes_lie_in_the_image_where_they_fit(tmp_path):
 # packed images
 
 
-def test_broken_images_are_counted_named_and_left_out(folders, caplog):
+def test_broken_images_are_counted_named_and_omitted(folders, caplog):
     (folders / "train" / "d" / "3.png").write_bytes(b"no image")
     whole = (folders / "train" / "c" / "3.png").read_bytes()
     (folders / "train" / "c" / "3.png").write_bytes(whole[:50])

@@ -34,7 +34,7 @@ def test_integers_of_more_than_8_bits(tmp_path, top, extension, shape):
     assert len(np.unique(image)) > 150
 
 
-def test_alpha_is_left_out(tmp_path):
+def test_alpha_is_omitted(tmp_path):
     pixels = noise(4095, (20, 30, 4))
     cv2.imwrite(str(tmp_path / "x.png"), pixels)
     assert (read(tmp_path / "x.png") == to_uint8(pixels[:, :, :3])).all()

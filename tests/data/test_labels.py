@@ -170,7 +170,7 @@ def test_images_with_one_id():
 
 
 @pytest.mark.parametrize("kind", ["corners", "normalised"])
-def test_layouts_that_look_wrong_are_said(caplog, kind):
+def test_layouts_that_look_wrong_are_reported(caplog, kind):
     given = [[10, 5, 28, 18], [12, 8, 29, 19]] if kind == "corners" else [[0.1, 0.2, 0.3, 0.4]] * 2
     training_labels("some", boxes(*((box, {}) for box in given)), None)
     assert_says(caplog.text, "some", "[x0, y0, x1, y1]" if kind == "corners" else "0..1")

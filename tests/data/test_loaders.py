@@ -215,7 +215,7 @@ def test_still_images_come_one_by_one(dataset):
 
 
 @pytest.mark.parametrize("grouped", [True, False])
-def test_wide_and_high_images_are_batched_apart_where_the_config_says_so(dataset, grouped):
+def test_wide_and_high_images_are_batched_apart_where_the_config_asks_for_it(dataset, grouped):
     dataset([labelled(width=20 + 20 * (number % 2), height=30) for number in range(8)])
     batches = take(build_train_loader(make_config(DATALOADER__ASPECT_RATIO_GROUPING=grouped)), 12)
     mixed = [len({sample["width"] > sample["height"] for sample in batch}) > 1 for batch in batches]

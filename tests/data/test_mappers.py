@@ -100,7 +100,7 @@ def test_views_repeat_with_their_seed_and_leave_the_stream_alone(record):
     )
 
 
-def test_crowds_and_small_boxes_are_left_out(record):
+def test_crowds_and_small_boxes_are_omitted(record):
     record["annotations"][0]["iscrowd"] = 1
     record["annotations"].append(annotation((100, 2, 101, 40), instance_id=10))
     sample = TwoViewMapper(make_config(INPUT__MIN_SIZE_TRAIN=(80,), DATA__MIN_BOX_SIDE=1.5))(record)
@@ -110,7 +110,7 @@ def test_crowds_and_small_boxes_are_left_out(record):
 
 
 @pytest.mark.parametrize("ids", [(None, None, None), (4, 4, 5), (3, None, 5)])
-def test_ids_that_do_not_tell_objects_apart_become_places(record, ids):
+def test_ids_that_do_not_distinguish_objects_become_places(record, ids):
     for item, number in zip(record["annotations"], ids):
         del item["instance_id"]
         if number is not None:

@@ -145,7 +145,7 @@ def test_videos_have_what_makes_tracking_hard():
     assert gaps >= 5 and occluded >= 10 and twins >= 3, (gaps, occluded, twins)
 
 
-def test_least_visible_share_is_kept():
+def test_least_visible_fraction_is_kept():
     split = VideoSplit(videos=1, frames=6, size=96, objects=(6, 6), radii=(18.0, 24.0))
     tracks, frames = draw_video(split, 0)
     whole = {number: np.pi * track.poses[0].radius ** 2 for number, track in enumerate(tracks)}

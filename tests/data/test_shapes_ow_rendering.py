@@ -10,7 +10,7 @@ from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images
 from effowt_d2.data.shapes_ow import ImageSplit, ensure_rendered
 
 
-def test_a_rendered_split_is_kept_and_a_changed_one_is_made_again(tmp_path):
+def test_a_rendered_split_is_kept_and_a_changed_one_is_rendered_again(tmp_path):
     calls = []
 
     def write(folder):

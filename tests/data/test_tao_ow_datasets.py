@@ -50,7 +50,7 @@ def test_records_by_video_and_time(tmp_path):
     assert len(load_tao_format(json_file, root)) == 3
 
 
-def test_frame_rates_where_the_file_or_the_caller_tells_them(tmp_path):
+def test_frame_rates_where_the_file_or_the_caller_gives_them(tmp_path):
     document = small_set()
     json_file, root = write(tmp_path, document)
     assert all("frame_rate" not in record for record in load_tao_format(json_file, root))

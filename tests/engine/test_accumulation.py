@@ -43,7 +43,7 @@ def test_two_batches_of_two_are_one_of_four(tmp_path, clip):
     assert not torch.equal(weights(other)["score.weight"], weights(whole)["score.weight"])
 
 
-def test_a_resumed_run_goes_on_with_the_next_batches(tmp_path):
+def test_a_resumed_run_continues_with_the_next_batches(tmp_path):
     options = {"SOLVER__ACCUMULATE": 3, "MODEL__META_ARCHITECTURE": "DroppingCellTracker"}
     options["SOLVER__CHECKPOINT_PERIOD"] = 2
     whole = dummy_model.train(sgd(tmp_path / "whole", **options))
@@ -79,7 +79,7 @@ def test_the_first_resumed_step_has_the_new_rate(tmp_path):
     )
 
 
-def test_same_rates_say_nothing(tmp_path, caplog):
+def test_same_rates_log_nothing(tmp_path, caplog):
     dummy_model.train(sgd(tmp_path, SOLVER__MAX_ITER=4))
     dummy_model.train(sgd(tmp_path, SOLVER__MAX_ITER=8), resume=True)
     assert "are used" not in caplog.text

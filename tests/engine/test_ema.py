@@ -97,7 +97,7 @@ def test_resumed_run_ends_the_same(runs, tmp_path):
     assert_same(dict(trainer.model.named_parameters()), expected["trainer"]["average"]["parameters"])
 
 
-def test_resumed_without_the_average_goes_on_from_the_weights_as_trained(runs, tmp_path):
+def test_resumed_without_the_average_continues_from_the_weights_as_trained(runs, tmp_path):
     resumed(runs, "with", tmp_path, **DROPPING)
     found = load(tmp_path)
     assert_same(found["model"], load(runs / "without")["model"])

@@ -32,7 +32,7 @@ exec "$@" --resume
 """
 
 
-def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_path):
+def test_a_full_disk_ends_the_run_and_it_continues_when_there_is_room(shapes, tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here: a full disk is tested with a limit to the file size only")
     small, out = tmp_path / "small", tmp_path / "out"
@@ -59,7 +59,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(shapes, tmp_
     assert "Starting training from iteration 3" in done.stdout
 
 
-def test_other_files_of_a_full_disk_are_told_too(tmp_path):
+def test_other_files_of_a_full_disk_are_reported_too(tmp_path):
     with raises(DiskFullError, "OUTPUT_DIR", tmp_path, os.strerror(errno.ENOSPC), "--resume"):
         with explained_failures(str(tmp_path)):
             try:
@@ -82,7 +82,7 @@ def test_half_written_line_is_cut_off(tmp_path, caplog):
     assert file.read_text() == '{"iteration": 19}\n'
 
 
-def test_a_run_goes_on_in_whole_lines(shapes, tmp_path):
+def test_a_run_continues_in_whole_lines(shapes, tmp_path):
     (tmp_path / "metrics.json").write_text('{"iteration": 1')
     dummy_model.train(dummy_model.config(tmp_path, SOLVER__MAX_ITER=2, DATASETS__TEST=()))
     assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.json").read_text().splitlines()] == [1]

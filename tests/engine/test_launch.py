@@ -127,7 +127,7 @@ def test_a_process_fails_with_its_own_words(signals, capfd, how, data):
         (("SOLVER.REFERENCE_WORLD_SIZE", "8"), ("SOLVER.IMS_PER_BATCH", 4, "SOLVER.REFERENCE_WORLD_SIZE", 8)),
     ],
 )
-def test_train_net_tells_in_one_line(tmp_path, monkeypatch, options, data):
+def test_train_net_reports_in_one_line(tmp_path, monkeypatch, options, data):
     small_shapes.register(tmp_path / "shapes")
     config = tmp_path / "config.yaml"
     config.write_text(dummy_model.config(tmp_path / "out", SOLVER__IMS_PER_BATCH=4).dump())

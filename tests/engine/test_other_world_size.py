@@ -12,7 +12,7 @@ from helpers.processes import SCRIPT, environment, run_python
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_one_stopped(tmp_path):
+def test_two_processes_continue_where_one_stopped(tmp_path):
     small_shapes.register(tmp_path / "shapes")
     options = {"MODEL__META_ARCHITECTURE": "CellTracker", "DATASETS__TEST": (), "SOLVER__WARMUP_ITERS": 2}
     cfg = dummy_model.config(tmp_path / "run", SOLVER__MAX_ITER=3, **options)

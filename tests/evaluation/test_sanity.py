@@ -28,7 +28,7 @@ def warnings(caplog, found, document=None, **options):
     return [record.getMessage() for record in caplog.records], scores
 
 
-def test_nothing_is_said_of_good_results(caplog):
+def test_no_warning_about_good_results(caplog):
     said, scores = warnings(caplog, results())
     assert said == [] and scores["all"]["OWTA"] == pytest.approx(100)
     assert [scores[subset]["objects"] for subset in ("all", "known", "unknown")] == [3, 2, 1]
@@ -46,7 +46,7 @@ def test_images_without_results(caplog):
 
 
 @pytest.mark.parametrize("kind, word", [("corners", "[x0, y0, x1, y1]"), ("normalised", "0..1"), ("shifted", "")])
-def test_boxes_beyond_the_image(caplog, kind, word):
+def test_boxes_outside_the_image(caplog, kind, word):
     found = results()
     for entry in found:
         x, y, w, h = entry["bbox"]
@@ -76,7 +76,7 @@ def test_groups_without_an_object(caplog):
     assert scores["unknown"]["objects"] == 0
 
 
-def test_the_tool_says_it_on_stderr_and_takes_groups(tmp_path):
+def test_the_tool_reports_on_stderr_and_takes_groups(tmp_path):
     gt, found = tmp_path / "gt.json", tmp_path / "results.json"
     gt.write_text(json.dumps(own_data.tao()))
     found.write_text(json.dumps(results()[:-1]))

@@ -56,7 +56,7 @@ def saved(folder):
     return json.loads((Path(folder) / "tao_ow_results.json").read_text())
 
 
-def test_saved_scored_and_untracked_boxes_left_out(dataset, tmp_path):
+def test_saved_scored_and_untracked_boxes_omitted(dataset, tmp_path):
     evaluator = TAOOWEvaluator(dataset, output_dir=tmp_path / "out")
     for image in (12, 10, 11):
         process(evaluator, image, ((10, 10, 30, 30), (0, 0, 5, 5)), (7, -1))

@@ -127,7 +127,7 @@ def test_highest_scores_are_kept_and_ties_by_file_order():
     assert numbers(gt, crowd + results) == (100, 100, 100)
 
 
-def test_shared_track_ids_are_told_apart_with_a_counted_warning(caplog):
+def test_shared_track_ids_are_distinguished_with_a_counted_warning(caplog):
     gt, results = one_track(frames=2)
     gt["videos"].append({**gt["videos"][0], "id": 2, "name": "b"})
     gt["images"][1]["video_id"] = gt["annotations"][1]["video_id"] = results[1]["video_id"] = 2

@@ -57,7 +57,7 @@ def test_images_that_are_missing_keep_their_place(folder):
     assert names[1] == "a/img1/000002.png" and len(names) == 6
 
 
-def test_labels_with_a_flag_of_0_are_left_out(folder):
+def test_labels_with_a_flag_of_0_are_omitted(folder):
     file = folder / "b" / "gt" / "gt.txt"
     file.write_text(file.read_text().replace(",1,3,1.0", ",0,3,1.0", 1))
     dataset = read_dataset(folder, folder)

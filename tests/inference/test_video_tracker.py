@@ -95,7 +95,7 @@ def test_stride_range_and_rate(tracker, frames):
     assert [(result.index, result.time) for result in results] == [(1, 0.1), (3, pytest.approx(0.3))]
 
 
-def test_what_is_wrong_is_told_at_once(tracker, frames, tmp_path):
+def test_faults_are_reported_at_once(tracker, frames, tmp_path):
     with raises(FileNotFoundError, "gone.mp4"):
         tracker.track(tmp_path / "gone.mp4")
     with raises(ValueError, 97):

@@ -160,7 +160,7 @@ def test_stock_lazy_models_train_and_infer(name):
     infer(model)
 
 
-def test_what_is_told_of_the_levels_is_so():
+def test_reported_levels_are_correct():
     backbone = build_model(config(YAML[0])).backbone.eval()
     with torch.no_grad():
         levels = backbone(torch.randn(1, 3, 128, 160))

@@ -53,7 +53,7 @@ def test_schedule_is_what_its_comments_say():
 
 
 @pytest.mark.parametrize("name", model_zoo.config_names())
-def test_every_config_loads_with_the_ending_or_without(name):
+def test_every_config_loads_with_the_extension_or_without(name):
     assert model_zoo.get_config(name.removesuffix(".yaml")) == model_zoo.get_config(name)
     assert Path(model_zoo.get_config_file(name)).is_file()
 

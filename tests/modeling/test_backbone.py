@@ -60,7 +60,7 @@ def test_a_budget_that_is_exceeded_names_the_parts():
 
 
 @pytest.mark.parametrize("strategy", ["zero_shot", "side", "full"])
-def test_what_trains_is_what_the_strategy_says(tiny, strategy):
+def test_what_trains_is_what_the_strategy_chooses(tiny, strategy):
     backbone = build(tiny, TRANSFER__STRATEGY=strategy)
     listed = [p for part in backbone.trained_parts() for m in part.modules for p in m.parameters() if p.requires_grad]
     assert len({id(p) for p in listed}) == len(listed)
@@ -187,7 +187,7 @@ def test_bad_side_settings_name_the_key(tiny, key, data, settings):
         build(tiny, *settings)
 
 
-def test_other_bad_settings_are_told(tiny):
+def test_other_bad_settings_are_reported(tiny):
     with raises(ValueError, "MODEL.TRANSFER.STRATEGY", "adapter", "full", "side", "zero_shot"):
         build(tiny, TRANSFER__STRATEGY="adapter")
     with raises(ValueError, 48, 64, 32):

@@ -70,7 +70,7 @@ def test_the_hash_and_the_trained_parameters_are_the_files(import_state):
     assert all(parameter.grad is not None for parameter in tower.parameters())
 
 
-def test_relative_positions_are_refused_unless_a_key_says_so(import_state, caplog):
+def test_relative_positions_are_refused_unless_a_key_allows_them(import_state, caplog):
     state = detector_state(detector_trunk("tiny-eva01"))
     state["backbone.net.blocks.0.attn.rel_pos_h"] = torch.zeros(5, 16)
     # tables that were never trained change nothing
@@ -83,7 +83,7 @@ def test_relative_positions_are_refused_unless_a_key_says_so(import_state, caplo
     assert_says(caplog.text, 1, "relative positions", "dropped")
 
 
-def test_what_does_not_fit_is_told(import_state):
+def test_what_does_not_fit_is_reported(import_state):
     state = detector_state(detector_trunk("tiny-eva02"))
     with raises(ValueError, "eva.pth", "tiny-vit", "EVA"):
         import_state("tiny-vit", state)

@@ -139,7 +139,7 @@ def test_a_repeated_frame_keeps_its_ids(model):
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_every_video_starts_anew(model, batch):
+def test_every_video_starts_fresh(model, batch):
     other_video = track(model, video(1, [3, 3]) + video(2, [3, 3], start=2), batch)
     same_number = track(model, video(1, [3, 3]) + video(1, [3, 3]), batch)
     for outputs in (other_video, same_number):
@@ -250,7 +250,7 @@ class SizeAware(Backbone):
         return getattr(self.inner, "padding_constraints", {})
 
 
-def test_a_backbone_that_wants_image_sizes_gets_them():
+def test_a_backbone_that_requires_image_sizes_gets_them():
     model = make_model()
     model.backbone = SizeAware(model.backbone)
     losses_of(model, [training_input(0), training_input(1, height=40, width=100)])
@@ -287,7 +287,7 @@ def test_a_frame_does_not_depend_on_its_padding(tiny, height, width):
     torch.testing.assert_close(embeddings[3], embeddings[2], rtol=1e-4, atol=1e-5)
 
 
-def test_training_pictures_are_drawn():
+def test_training_images_are_drawn():
     model = make_model(VIS_PERIOD=1)
     with EventStorage(0) as storage:
         model.train()([training_input(0)])

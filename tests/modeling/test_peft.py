@@ -94,7 +94,7 @@ class Model(nn.Module):
         self.head = nn.Linear(2, 2)
 
 
-def test_memory_of_the_graph_is_told_by_part(tiny):
+def test_memory_of_the_graph_is_reported_by_part(tiny):
     saved = {}
     for method in ("none", "lora"):
         model = Model(tiny_backbone(tiny, *METHODS[method])).train()

@@ -84,7 +84,7 @@ def test_positions_are_resized_once_and_cropped(tower):
     assert torch.equal(top_left(positions, (2, 2)), positions[:, :2, :2])
 
 
-def test_images_beyond_the_canvas_share_its_border(tower, caplog):
+def test_images_outside_the_canvas_share_its_border(tower, caplog):
     tower(torch.zeros(1, 3, 160, 32))
     tower(torch.zeros(1, 3, 160, 32))
     assert sum("exceeds the position canvas of 8" in record.message for record in caplog.records) == 1
@@ -92,14 +92,14 @@ def test_images_beyond_the_canvas_share_its_border(tower, caplog):
     assert torch.equal(top_left(positions, (10, 2))[:, 9], positions[:, 7, :2])
 
 
-def test_the_hash_tells_weights_apart(tiny, tower):
+def test_the_hash_distinguishes_weights(tiny, tower):
     torch.manual_seed(0)
     assert build_tower(tiny, "", allow_random=True).weights_hash() == tower.weights_hash()
     torch.manual_seed(1)
     assert build_tower(tiny, "", allow_random=True).weights_hash() != tower.weights_hash()
 
 
-def test_bad_input_is_told(tiny, tower, tmp_path):
+def test_bad_input_is_reported(tiny, tower, tmp_path):
     with raises(ValueError, "tiny-vitt", "tiny-vit-14"):
         build_tower("tiny-vitt", "", allow_random=True)
     with raises(ValueError, "weights", "ViT-B-16", "openclip://openai", "allow_random"):

@@ -66,7 +66,7 @@ def test_positions_of_another_image_size_are_resized_as_open_clip_does_it(folder
     assert_says(caplog.text, "visual.positional_embedding", 37, 17)
 
 
-def test_half_precision_is_converted_and_told(folder, caplog):
+def test_half_precision_is_converted_and_reported(folder, caplog):
     model = clip_model("tiny-vit").half()
     tower = build_tower("tiny-vit", save("pt", model.state_dict(), folder / "clip.pt"))
     assert tower.trunk.conv1.weight.dtype == torch.float32
@@ -125,7 +125,7 @@ def test_the_flag_that_overrides_it(folder):
 
 
 @pytest.mark.parametrize("form", ["pt", "bin", "safetensors"])
-def test_damaged_files_are_told(folder, form):
+def test_damaged_files_are_reported(folder, form):
     file = folder / f"clip.{form}"
     save(form, clip_model("tiny-vit").state_dict(), file)
     whole = file.read_bytes()
@@ -136,7 +136,7 @@ def test_damaged_files_are_told(folder, form):
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3, "optimizer": {}}, [torch.zeros(2)], torch.zeros(2)])
-def test_other_files_of_torch_are_told(folder, content):
+def test_other_files_of_torch_are_reported(folder, content):
     torch.save(content, folder / "other.pt")
     with raises(ValueError, "other.pt"):
         read_weights(str(folder / "other.pt"))

@@ -91,7 +91,7 @@ def test_which_blocks_are_global():
     assert window_blocks(16, [0, 2], 4) == {1, 3}
 
 
-def test_bad_windows_are_told(build):
+def test_bad_windows_are_reported(build):
     with raises(ValueError, "window", -1):
         build("tiny-vit", window=-1)
     with raises(ValueError, "global_blocks", "[4]", 0, 3):

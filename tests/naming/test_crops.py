@@ -28,7 +28,7 @@ def test_at_the_frames_edge_it_moves_inside(noise):
     assert np.array_equal(crop(noise, (120, 90, 128, 96), max_zoom=1.0), noise[64:, 96:, ::-1])
 
 
-def test_beyond_a_small_frame_its_border_goes_on(noise):
+def test_outside_a_small_frame_its_border_continues(noise):
     small = noise[:20, :24]
     found = crop(small, (8, 8, 12, 12), max_zoom=1.0)
     rows, columns = np.clip(np.arange(-6, 26), 0, 19), np.clip(np.arange(-6, 26), 0, 23)

@@ -218,13 +218,13 @@ def test_what_is_no_frame_is_refused_and_changes_nothing(cfg, noise, change, dat
     "key, value", [("TEMPLATES", ["a photo"]), ("TEMPLATES", []), ("CONTEXT", -0.1), ("MAX_ZOOM", -1.0),
                    ("BACKGROUND", "grey"), ("VIEWS", 0), ("BUDGET", 0)]
 )  # fmt: skip
-def test_settings_that_make_no_sense_are_told_by_key(cfg, key, value):
+def test_settings_that_make_no_sense_are_reported_by_key(cfg, key, value):
     cfg.NAMING[key] = value
     with raises(ValueError, f"NAMING.{key}", value):
         TrackNamer(cfg, WORDS)
 
 
 @pytest.mark.parametrize("words, data", [([], "empty"), (["a", "b", "a"], "['a']"), ("tao", "list")])
-def test_vocabularies_that_make_no_sense_are_told(cfg, words, data):
+def test_vocabularies_that_make_no_sense_are_reported(cfg, words, data):
     with raises(ValueError, data):
         TrackNamer(cfg, words)

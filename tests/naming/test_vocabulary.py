@@ -15,7 +15,7 @@ def test_words_and_phrases_in_order(tmp_path):
     assert read_vocabulary(file) == read_vocabulary(str(file)) == ["dog", "traffic light", "ça va", "C# book"]
 
 
-def test_repeated_words_are_left_out_and_told(tmp_path, caplog):
+def test_repeated_words_are_omitted_and_reported(tmp_path, caplog):
     file = tmp_path / "words.txt"
     file.write_text("dog\ncat\nDog\n\ncat\n")
     with caplog.at_level(logging.WARNING):

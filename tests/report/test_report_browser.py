@@ -67,7 +67,7 @@ def test_it_plays_at_the_speed_of_the_video_and_stops_at_the_end(show):
     assert 1100 < spent < 4000
 
 
-def test_looped_it_begins_again_and_pauses_when_told(show):
+def test_looped_it_begins_again_and_pauses_on_request(show):
     page = show(three_tracks(6))
     page.click("#loop")
     page.click("#play")
@@ -162,7 +162,7 @@ def test_columns_sort_both_ways(show):
             assert page.evaluate("[...document.querySelectorAll('[aria-sort]')].map(e => e.ariaSort)") == [direction]
 
 
-def test_filters_hold_for_table_timeline_and_picture(show):
+def test_filters_hold_for_table_timeline_and_image(show):
     page = show(three_tracks(12, names=True))
     on_line = (120 / 160, 65 / 96)
     with_box = colors_near(page, *on_line)
@@ -199,7 +199,7 @@ def test_timeline_and_views_lead_to_their_moment(show):
     assert path == "M0.00 5H333.33V15H0.00ZM500.00 5H1000V15H500.00Z"
 
 
-def test_a_click_into_the_picture_chooses_the_track_there(show):
+def test_a_click_into_the_image_chooses_the_track_there(show):
     page = show(three_tracks(12))
     page.evaluate("player.show(11)")
     wait_for(page, f"{FRAME} === 11")

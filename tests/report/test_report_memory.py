@@ -34,7 +34,7 @@ def test_one_line_is_kept_whatever_its_size(tmp_path):
     assert list(spool) == [b"x" * 100] and spool.stride == 8
 
 
-def test_a_long_video_is_thinned_evenly_and_its_page_tells(tmp_path):
+def test_a_long_video_is_thinned_evenly_and_its_page_reports_it(tmp_path):
     frames = (make_frame(t, [(1, 10, 10, 30, 30, 0.5)] if t != 51 else []) for t in range(100))
     page = write_report(tmp_path / "r.html", frames, max_bytes=150_000)
     stride = page.data["stride"]

@@ -45,7 +45,7 @@ def test_large_frames_are_scaled_down_and_their_boxes_with_them(tmp_path):
     assert frame["boxes"] == [[1, 128.0, 0.0, 640.0, pytest.approx(199.5, abs=0.06), 0.5]]
 
 
-def test_tracks_are_told_from_birth_to_death_with_their_gaps(tmp_path):
+def test_tracks_are_listed_from_birth_to_death_with_their_gaps(tmp_path):
     page = write_report(tmp_path / "r.html", three_tracks(names=True))
     assert [track["id"] for track in page.tracks] == [7, 2, 5]
     seven, two, five = (page.track(track_id) for track_id in (7, 2, 5))
@@ -59,7 +59,7 @@ def test_tracks_are_told_from_birth_to_death_with_their_gaps(tmp_path):
     assert seven["color"] == f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def test_frames_left_out_by_a_stride_are_no_gaps(tmp_path):
+def test_frames_omitted_by_a_stride_are_no_gaps(tmp_path):
     frames = [make_frame(t, [(1, 10, 10, 30, 30, 0.5)]) for t in range(3, 40, 4)]
     (track,) = write_report(tmp_path / "r.html", frames).tracks
     assert track["gaps"] == 0 and len(track["parts"]) == 1

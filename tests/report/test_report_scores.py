@@ -36,7 +36,7 @@ def test_the_table_is_that_of_the_evaluation(tmp_path, named):
     assert (scores["video"], scores["file"]) == ("a/clip", gt.name)
 
 
-def test_missed_and_switched_tracks_come_with_pictures_of_them(tmp_path):
+def test_missed_and_switched_tracks_come_with_images_of_them(tmp_path):
     gt = make_gt(tmp_path / "gt.json")
     scores = write_report(tmp_path / "r.html", run_with_failures(), gt=gt).data["scores"]
     (missed,), (switched,) = scores["missed"], scores["switched"]
@@ -83,13 +83,13 @@ def test_frames_that_are_not_annotated_are_no_error(tmp_path):
     assert without["table"][0]["OWTA"] == 0 and len(without["missed"]) == 3
 
 
-def test_results_that_can_not_be_scored_leave_a_page_that_says_why(tmp_path):
+def test_results_that_can_not_be_scored_leave_a_page_that_gives_the_reason(tmp_path):
     frames = [make_frame(0, [(1, 5, 5, 9, 9, 1.5)])]
     page = write_report(tmp_path / "r.html", frames, gt=make_gt(tmp_path / "gt.json"))
     assert "'score' 1.5 must lie in [0, 1]" in page.data["scores"]["why"] and len(page.frames) == 1
 
 
-def test_without_the_groups_of_tao_the_page_says_why(tmp_path, monkeypatch):
+def test_without_the_groups_of_tao_the_page_gives_the_reason(tmp_path, monkeypatch):
     gt = make_gt(tmp_path / "gt.json")
     data = json.loads(gt.read_text())
     del data["open_world"]
@@ -110,7 +110,7 @@ def test_without_groups_of_any_kind_all_objects_are_scored_as_one(tmp_path):
     assert [row["subset"] for row in page.data["scores"]["table"]] == ["all"]
 
 
-def test_pictures_come_from_the_frames_kept(tmp_path):
+def test_images_come_from_the_frames_kept(tmp_path):
     gt = make_gt(tmp_path / "gt.json", frames=40)
     page = write_report(tmp_path / "r.html", run_with_failures(40), gt=gt, max_bytes=100_000)
     assert page.data["stride"] > 1
@@ -132,13 +132,13 @@ def test_pictures_come_from_the_frames_kept(tmp_path):
         ("c/v1.2", "v1.2"),
     ],
 )
-def test_the_video_is_told_by_the_path(tmp_path, source, video):
+def test_the_video_is_identified_by_the_path(tmp_path, source, video):
     gt = make_gt(tmp_path / "gt.json", videos=("a/clip", "b/clip", "a/other", "v1.2"))
     assert VideoTruth(gt, source).name == video
 
 
 @pytest.mark.parametrize("source", ["clip.mp4", "unheard/of", None, []])
-def test_a_video_that_can_not_be_told_is_an_error_that_lists_them(tmp_path, source):
+def test_a_video_that_can_not_be_identified_is_an_error_that_lists_them(tmp_path, source):
     gt = make_gt(tmp_path / "gt.json", videos=("a/clip", "b/clip", "a/other"))
     with raises(GroundTruthError, "a/clip", "b/clip"):
         ReportWriter(tmp_path / "r.html", fps=10, settings={"input": source}, gt=gt)

@@ -58,7 +58,7 @@ def test_the_seed_decides(tmp_path):
     assert content_of(tmp_path / "a") == content_of(tmp_path / "b") != content_of(tmp_path / "c")
 
 
-def test_bad_files_are_left_out_and_counted(tmp_path, capsys):
+def test_bad_files_are_omitted_and_counted(tmp_path, capsys):
     source = write_dataset(tmp_path / "single", broken=(2,))
     assert main([*source, "--output", str(tmp_path / "a"), "--count", "2", "--side", "64"]) == 0
     assert_says(capsys.readouterr().err, 1, "2.png")

@@ -149,7 +149,7 @@ def test_the_tool_prints_and_writes_them(colours, config_file, tmp_path, monkeyp
     assert written["all"]["name"]["found"] == 1 and written["known"]["name"]["chance"] == 50
 
 
-def test_the_tool_tells_what_is_wrong_in_one_line(colours, config_file, tmp_path, monkeypatch, capsys):
+def test_the_tool_reports_faults_in_one_line(colours, config_file, tmp_path, monkeypatch, capsys):
     base = ["--config-file", config_file, "--gt", "--dataset"]
     assert call(monkeypatch, *base, "nothing_here") == 2
     assert_says(capsys.readouterr().err, "--dataset", "nothing_here")

@@ -86,7 +86,7 @@ def test_a_caption_names_what_is_drawn():
         assert "red plain key" in caption
 
 
-def test_too_small_a_picture_is_an_error():
+def test_too_small_an_image_is_an_error():
     with raises(ValueError, 52, 32):
         captioned_image(np.random.default_rng(0), size=32)
 
@@ -142,7 +142,7 @@ def test_training_moves_every_part_and_repeats_bit_for_bit(script, tmp_path, mon
     assert still == [], still
 
 
-def test_small_pictures_use_a_wandering_window_of_the_positions(script, model):
+def test_small_images_use_a_wandering_window_of_the_positions(script, model):
     table = model.visual.positional_embedding
     pixels = torch.rand(2, 3, 128, 128)
     whole = script.encode(model.visual, pixels, script.window(table, cells=8, step=5))

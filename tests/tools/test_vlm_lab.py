@@ -41,7 +41,7 @@ def test_texts_that_are_also_true_are_neither_positive_nor_negative():
     assert class_loss(logits, torch.tensor([-1, -1, -1]), **common) == 0
 
 
-def test_captions_are_told_apart_both_ways():
+def test_captions_are_contrasted_both_ways():
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0]])
     assert caption_loss(logits) < 1e-2 < 1 < caption_loss(logits.flip(0))
 

@@ -155,7 +155,7 @@ def test_bad_detections_are_named_and_change_nothing(change, data):
     assert tracker.update(*detections(), 1).tolist() == [0, 1]
 
 
-def test_the_bad_row_is_told():
+def test_the_bad_row_is_reported():
     boxes, scores, embeddings = detections()
     embeddings[1, 2] = torch.nan
     with raises(ValueError, 1, 2):

@@ -127,7 +127,7 @@ def test_a_track_is_remembered_for_exactly_memory_frames():
     assert len(tracker) == 2
 
 
-def test_reset_forgets_but_ids_go_on():
+def test_reset_forgets_but_ids_continue():
     tracker = Tracker(**PLAIN)
     step(tracker, 7, axis(0, 1, scale=5))
     tracker.reset()
@@ -245,7 +245,7 @@ def test_history_matches_the_time_weighted_mean():
     torch.testing.assert_close(tracker._tracks.embeddings(), expected)
 
 
-def test_overlap_term_tells_look_alikes_apart():
+def test_overlap_term_distinguishes_look_alikes():
     boxes = torch.tensor([[0.0, 0, 50, 50], [200, 0, 250, 50]])
     same = axis(0, 0)
     ids = {}

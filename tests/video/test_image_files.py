@@ -77,7 +77,7 @@ def test_a_jpeg_without_its_end_marker_is_whole_unless_its_scan_is_cut(tmp_path,
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
-def test_images_are_turned_as_exif_says(tmp_path, extension, orientation):
+def test_images_are_turned_as_exif_specifies(tmp_path, extension, orientation):
     shown = np.zeros((32, 48, 3), np.uint8)
     shown[:16, :24], shown[16:, :24], shown[:16, 24:] = 250, 150, 80
     undo = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]

@@ -91,7 +91,7 @@ def test_a_video_gives_every_frame_at_its_time_in_its_shape(tmp_path, kind):
 
 
 @pytest.mark.parametrize("name, settings", [("v.ts", {}), ("v.mpg", dict(codec="mpeg2video", fps=25)), ("v.mkv", {})])
-def test_the_times_of_a_joined_file_go_on(tmp_path, name, settings):
+def test_the_times_of_a_joined_file_continue(tmp_path, name, settings):
     part = encode(tmp_path / name, **settings)
     numbers, times, _ = read(join(tmp_path / f"joined{part.suffix}", [part, part]))
     assert numbers == [*range(12), *range(12)]

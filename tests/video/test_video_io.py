@@ -87,10 +87,10 @@ def test_times_of_a_variable_frame_rate_are_those_of_the_container(tmp_path):
         assert [frame.index for frame in frames] == [5, 6, 7]
 
 
-@pytest.mark.parametrize("ending, codec", [("mkv", "mp4v"), ("webm", "VP80")])
-def test_a_container_without_a_count_is_counted(tmp_path, ending, codec):
+@pytest.mark.parametrize("extension, codec", [("mkv", "mp4v"), ("webm", "VP80")])
+def test_a_container_without_a_count_is_counted(tmp_path, extension, codec):
     times = [0.0, 0.03, 0.1, 0.5, 0.6, 0.63, 1.3, 1.8, 2.2, 2.9, 3.0, 3.3]
-    path = set_times(make_video(tmp_path / f"v.{ending}", 12, codec=codec), times, rate=30)
+    path = set_times(make_video(tmp_path / f"v.{extension}", 12, codec=codec), times, rate=30)
     nominal = cv2.VideoCapture(str(path))
     assert (nominal.get(cv2.CAP_PROP_FPS), nominal.get(cv2.CAP_PROP_FRAME_COUNT)) == (30, 100)
     with open_frames(path) as frames:
@@ -100,17 +100,17 @@ def test_a_container_without_a_count_is_counted(tmp_path, ending, codec):
     assert read == [(number, pytest.approx(moment, abs=1e-3)) for number, moment in enumerate(times)]
 
 
-def test_packets_without_a_picture_are_no_loss(tmp_path):
+def test_packets_without_an_image_are_no_loss(tmp_path):
     path = hide_frame(make_video(tmp_path / "v.webm", 12, codec="VP80"), 5)
     with open_frames(path) as frames:
         assert len(list(frames)) == 11
         assert frames.skipped == 0 and frames.hidden == 1 and frames.fps == 10
 
 
-@pytest.mark.parametrize("ending, codec", [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "mp4v")])
+@pytest.mark.parametrize("extension, codec", [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "mp4v")])
 @pytest.mark.parametrize("fps", [29.97, 24.0])
-def test_times_of_a_constant_frame_rate(tmp_path, ending, codec, fps):
-    path = make_video(tmp_path / f"v.{ending}", 15, fps=fps, codec=codec)
+def test_times_of_a_constant_frame_rate(tmp_path, extension, codec, fps):
+    path = make_video(tmp_path / f"v.{extension}", 15, fps=fps, codec=codec)
     with open_frames(path, start=5 / fps, end=11 / fps) as frames:
         read = [(frame.index, frame.time) for frame in frames]
         assert frames.fps == pytest.approx(fps, rel=1e-5)
@@ -152,7 +152,7 @@ def test_arrays_are_a_source(kind):
         ("frame.png", (1, "str")),
     ],
 )
-def test_arrays_that_are_no_frames_are_told(array, data):
+def test_arrays_that_are_no_frames_are_reported(array, data):
     with open_frames([make_frame(0), array]) as frames, raises(ValueError, *data):
         list(frames)
 
@@ -172,12 +172,12 @@ def test_grey_and_transparent_images_become_bgr(tmp_path):
         assert [(frame.image.shape, frame.image.dtype.name) for frame in frames] == [((4, 5, 3), "uint8")] * 2
 
 
-@pytest.mark.parametrize("ending", [".png", ".jpg"])
-def test_corrupt_images_are_skipped_and_counted(tmp_path, ending):
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_corrupt_images_are_skipped_and_counted(tmp_path, extension):
     folder = make_folder(tmp_path / "f", 5, extension=extension)
-    whole = (folder / f"frame1{ending}").read_bytes()
-    (folder / f"frame1{ending}").write_bytes(whole[: len(whole) * 3 // 4])
-    (folder / f"frame3{ending}").write_bytes(b"")
+    whole = (folder / f"frame1{extension}").read_bytes()
+    (folder / f"frame1{extension}").write_bytes(whole[: len(whole) * 3 // 4])
+    (folder / f"frame3{extension}").write_bytes(b"")
     with open_frames(folder) as frames:
         assert [frame.index for frame in frames] == [0, 2, 4]
         assert frames.skipped == 2

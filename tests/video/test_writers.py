@@ -136,7 +136,7 @@ def test_a_video_that_can_not_be_written_to_its_end_has_no_name(tmp_path, name):
     assert not (tmp_path / name).exists()
 
 
-def test_unknown_endings_name_the_known_ones(tmp_path):
+def test_unknown_extensions_name_the_known_ones(tmp_path):
     with raises(ValueError, ".gif", ".mp4", ".webm"):
         open_writer(tmp_path / "out.gif", 10)
     with raises(ValueError, ".xml", ".cocovid.json", ".json", ".txt", ".csv"):
@@ -334,7 +334,7 @@ def test_results_on_a_full_disk_keep_the_frames_before(tmp_path, ending):
     assert_says(caught.value, writer.frames)
 
 
-def test_a_coco_vid_file_that_can_not_be_joined_says_where_its_parts_are(tmp_path):
+def test_a_coco_vid_file_that_can_not_be_joined_reports_where_its_parts_are(tmp_path):
     with pytest.raises(OSError) as caught:
         with open_results(tmp_path / "r.cocovid.json") as writer:
             for index in range(10):
@@ -347,7 +347,7 @@ def test_a_coco_vid_file_that_can_not_be_joined_says_where_its_parts_are(tmp_pat
     assert len(json.loads(parts[1].read_text())["annotations"]) == 20
 
 
-def test_a_folder_on_a_full_disk_keeps_whole_pictures(tmp_path):
+def test_a_folder_on_a_full_disk_keeps_whole_images(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     with open_writer(tmp_path / "out", 10) as writer:
         writer.write(picture[:16, :16], 0, 0.0)

@@ -109,7 +109,7 @@ def test_sound_ends_where_a_run_was_stopped(tmp_path):
     assert sound_of(tmp_path / "out.mp4")[-1][0] == pytest.approx(0.5, abs=0.05)
 
 
-def test_sound_is_left_out_where_frames_are(tmp_path):
+def test_sound_is_omitted_where_frames_are(tmp_path):
     source = add_sound(encode(tmp_path / "silent.mp4", 24), tmp_path / "v.mp4")
     copy(source, tmp_path / "out.mp4", stride=2)
     with av.open(str(tmp_path / "out.mp4")) as container:

@@ -91,7 +91,7 @@ def test_labels_are_readable_on_their_plate(track_id):
     assert plate.max() - plate.min() > 80
 
 
-def test_fields_choose_what_a_label_tells():
+def test_fields_choose_what_a_label_shows():
     def draw(**choice):
         return draw_tracks(canvas(size=(300, 90)), BOX, np.array([8]), np.array([0.5]), ["ball"], **choice)
 

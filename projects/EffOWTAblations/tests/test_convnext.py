@@ -54,7 +54,7 @@ def test_every_strategy_steps_on_it(build, strategy):
     assert any(p.requires_grad for p in backbone.tower.parameters()) == (strategy == "full")
 
 
-def test_what_it_has_not_is_told(tower):
+def test_what_it_lacks_is_reported(tower):
     with raises(ValueError, "init", "scratch", "ConvNeXt"):
         tower.block_weights(0)
     with raises(ValueError, "window", 16):

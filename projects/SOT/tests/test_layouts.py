@@ -60,7 +60,7 @@ def test_a_list_chooses_sequences(folders, tmp_path):
         assert [sequence.name for sequence in chosen] == ["rectangle-3", "rectangle-1"]
 
 
-def test_made_clips_can_be_made_again():
+def test_made_clips_can_be_rendered_again():
     one, again, other = (make_clip("a", frames=4, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one.frames, again.frames) and not np.array_equal(one.frames, other.frames)
     assert (one.boxes[:, 2:] - one.boxes[:, :2]).min() > 8

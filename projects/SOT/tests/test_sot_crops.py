@@ -71,7 +71,7 @@ def test_boxes_go_there_and_back(seed=0):
         assert crop.pixels.shape == (3, 55, 55) and crop.pixels.isfinite().all()
 
 
-def test_a_crop_shows_the_pixels_that_its_map_says():
+def test_a_crop_shows_the_pixels_that_its_map_describes():
     # a ramp, on which bilinear sampling is exact
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
     image = torch.stack([columns, rows, torch.zeros_like(rows)])

@@ -106,7 +106,7 @@ def test_a_batch_without_a_positive_cell_trains_scores_only():
     assert output.boxes.grad.equal(torch.zeros_like(output.boxes)) and output.scores.grad.abs().sum() > 0
 
 
-def test_positions_are_shared_and_types_tell_tokens_apart():
+def test_positions_are_shared_and_types_distinguish_tokens():
     torch.manual_seed(0)
     table = torch.randn(8, 4, 5)
     assert resize_positions(table, (4, 5)).equal(table)
@@ -129,7 +129,7 @@ def test_the_positions_are_those_of_the_release():
     torch.testing.assert_close(resized, numbers["pos_embed"], rtol=1e-4, atol=2e-5)
 
 
-def test_a_template_grid_beyond_the_search_grid_is_an_error():
+def test_a_template_grid_outside_the_search_grid_is_an_error():
     with pytest.raises(ValueError, match="template_grid") as error:
         TokenEmbedding(positions=torch.zeros(8, 4, 4), template_grid=(4, 7), search_grid=(6, 6))
     assert "(4, 7)" in str(error.value) and "(6, 6)" in str(error.value)

@@ -28,7 +28,7 @@ def test_the_shipped_plan_is_right():
     assert all(v.keys["DATASETS.TEST"] == ["shapes_ow_test"] for v in plan.variants.values() if v.search)
 
 
-def test_a_variant_has_what_its_group_has_unless_it_says_otherwise(tmp_path):
+def test_a_variant_has_what_its_group_has_unless_it_overrides_it(tmp_path):
     plan = copy.deepcopy(PLAN)
     plan["groups"]["main"].update(keys={"A": 1, "B": 1})
     plan["groups"]["main"]["variants"]["full"] = {"keys": {"B": 2}, "seeds": [7]}
@@ -56,7 +56,7 @@ def test_a_module_alone_makes_no_other_run(tmp_path):
     assert len({recipe.digest for recipe in recipes.values()}) == 3
 
 
-def test_null_takes_back_what_the_group_says(tmp_path):
+def test_null_takes_back_what_the_group_sets(tmp_path):
     plan = copy.deepcopy(PLAN)
     plan["groups"]["main"].update(config="configs/a.yaml", datasets="data")
     plan["groups"]["main"]["variants"][4] = {"rate_of": None, "config": None, "seeds": None, "datasets": None}

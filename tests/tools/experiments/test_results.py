@@ -131,7 +131,7 @@ def test_sentences_of_the_figures(plan, tmp_path):
     )
 
 
-def test_rows_of_other_revisions_are_named_and_rows_of_other_plans_left_out(plan, tmp_path):
+def test_rows_of_other_revisions_are_named_and_rows_of_other_plans_omitted(plan, tmp_path):
     rows = strategy_rows([41, 43, 48], [40, 41, 45])
     rows[1]["revision"] = "bbbbbbb"
     rows.append(row("strategy/side", 1, 99.0, digest="old", started="2027", keys=json.dumps({"STEPS": 20})))
@@ -169,7 +169,7 @@ def test_the_tool_writes_the_same_page_and_figures_every_time(tmp_path, plan):
     assert b"width/2" in made[0]["ablations.svg"] and b"preset/owtb" in made[0]["ablations.svg"]
 
 
-def test_the_tool_tells_what_is_wrong(tmp_path):
+def test_the_tool_reports_faults(tmp_path):
     with raises(SystemExit, "make_results.py", "no.yaml"):
         make_results.main(["--plan", "no.yaml"])
     (tmp_path / "runs.csv").write_text(",".join(RUN_COLUMNS) + "\nside,1\n")

@@ -71,7 +71,7 @@ def test_a_killed_and_a_failed_run_are_marked_and_retried(runs, capsys):
     assert len(runs.starts(SIDE)) == 2 and "--resume" in runs.starts(SIDE)[1]
 
 
-def test_a_resumed_run_that_lacks_an_evaluation_begins_anew(runs):
+def test_a_resumed_run_that_lacks_an_evaluation_starts_over(runs):
     runs("--only", "rates")
     runs.behave("main/side", "kill", "", "no scores", "")
     assert runs("--only", "main/side") == 1
@@ -102,7 +102,7 @@ def started(runs):
 
 
 @pytest.mark.slow
-def test_what_a_killed_runner_leaves_is_marked_and_goes_on(runs, capsys):
+def test_what_a_killed_runner_leaves_is_marked_and_continues(runs, capsys):
     runner = started(runs)
     runner.kill()
     runner.communicate()
@@ -195,7 +195,7 @@ def test_a_real_training_and_evaluations_of_it(tmp_path, monkeypatch, capsys):
     assert int(trained["side_parameters"]) == 130_237 and 50 < float(trained["training_mib"]) < 200
 
 
-def test_a_revision_tells_what_is_executed_by_its_content(tmp_path):
+def test_a_revision_identifies_what_is_executed_by_its_content(tmp_path):
     names = "train_net.py", "effowt_d2/a.py", "tools/experiments/b.py", "configs/c.yaml", "configs/experiments.yaml"
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
