@@ -12,7 +12,7 @@ __all__ = ["create_local_process_group"]
 
 
 def create_local_process_group(processes_per_machine: int) -> None:
-    """Tell Detectron2 which processes share this machine; all processes call it, once.
+    """Register the process group of this machine with Detectron2; all processes call it, once.
 
     Args:
         processes_per_machine: the same number on every machine; ranks are counted machine by machine.

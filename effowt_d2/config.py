@@ -44,7 +44,7 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM.WINDOW = 0
     # with WINDOW: numbers of the blocks that see the whole map; []: every fourth, the last included
     cfg.MODEL.VLM.GLOBAL_BLOCKS = []
-    # number format of a frozen tower's weights and computation: float32 | bfloat16 | float16
+    # dtype of a frozen tower's weights and computation: float32 | bfloat16 | float16
     cfg.MODEL.VLM.PRECISION = "float32"
     # backend of torch.compile for the tower's blocks, such as "inductor"; "": not compiled
     cfg.MODEL.VLM.COMPILE = ""
@@ -63,7 +63,7 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.TRANSFER = CN()
     # preset of PEFT.METHOD and NECK: zero_shot (none, pyramid) | full (full, pyramid) | side (none, side)
     cfg.MODEL.TRANSFER.STRATEGY = "side"
-    # where the pyramid comes from: pyramid (on the last block) | side (a side network); "": what STRATEGY says
+    # where the pyramid comes from: pyramid (on the last block) | side (a side network); "": set by STRATEGY
     cfg.MODEL.TRANSFER.NECK = ""
     # channels of every pyramid level
     cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
@@ -100,7 +100,7 @@ def _add_tokens(cfg: CN) -> None:
 def _add_peft(cfg: CN) -> None:
     cfg.MODEL.PEFT = CN()
     peft = cfg.MODEL.PEFT
-    # what trains inside the tower: none | full | lora | tmoe | dense_adapter; "": what MODEL.TRANSFER.STRATEGY says
+    # what trains inside the tower: none | full | lora | tmoe | dense_adapter; "": set by MODEL.TRANSFER.STRATEGY
     peft.METHOD = ""
     # lora, tmoe: rank [r], and scale [alpha], which is divided by "rank" or "sqrt_rank"
     peft.RANK = 64
@@ -204,7 +204,7 @@ def _add_heads(cfg: CN) -> None:
     reid.FC_DIM = 1024
     # side, in cells, of a pooled RoI; how it is pooled: MODEL.ROI_BOX_HEAD.POOLER_TYPE and POOLER_SAMPLING_RATIO
     reid.POOLER_RESOLUTION = 7
-    # RoIs per view, the share of positives, and negatives per positive, all at most
+    # RoIs per view, the fraction of positives, and negatives per positive, all at most
     reid.BATCH_SIZE_PER_IMAGE = 256
     reid.POSITIVE_FRACTION = 0.5
     reid.NEGATIVES_PER_POSITIVE = 3.0
@@ -252,7 +252,7 @@ def _add_tracker(cfg: CN) -> None:
     tracker.COSINE_FLOOR = None
     # greedy (in score order) | hungarian
     tracker.ASSIGNMENT = None
-    # share of the box overlap in the similarity, in [0, 1]
+    # weight of the box IoU in the similarity, in [0, 1]
     tracker.IOU_WEIGHT = None
     # none | constant_velocity: how remembered boxes move before their overlap is taken; needs IOU_WEIGHT > 0
     tracker.MOTION = None
@@ -286,7 +286,7 @@ def _add_data(cfg: CN) -> None:
     cfg.DATA.MAPPER = "two_views"
     # datasets of one's own: lists of name, annotation file, image folder and, if it isn't to be detected, format
     cfg.DATA.REGISTER = []
-    # the known classes, names or category ids: trained on, and scored as known; []: what the datasets' files say
+    # the known classes, names or category ids: trained on, and scored as known; []: those of the datasets' files
     cfg.DATA.CLASSES = []
     # classes, names or ids, too close to the known ones to be scored as unknown; needs CLASSES
     cfg.DATA.DISTRACTORS = []
@@ -319,7 +319,7 @@ def _add_solver(cfg: CN) -> None:
     cfg.SOLVER.PEFT_LR_FACTOR = 1.0
     # a trained tower layer's rate is multiplied by this once per layer behind it
     cfg.SOLVER.TOWER_LAYER_DECAY = 1.0
-    # number format under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)
+    # autocast dtype under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
 
     cfg.SOLVER.EMA = CN()
@@ -330,7 +330,7 @@ def _add_solver(cfg: CN) -> None:
 def _add_test(cfg: CN) -> None:
     # consecutive frames of a video that go through the model at once
     cfg.TEST.FRAMES_PER_BATCH = 1
-    # number format that evaluation and video inference run in (autocast): float32 | bfloat16 | float16
+    # autocast dtype of evaluation and video inference: float32 | bfloat16 | float16
     cfg.TEST.PRECISION = "float32"
     # least score of a box that effowt-track and VideoTracker give out; evaluation takes all of them
     cfg.TEST.SHOWN_SCORE = 0.3

@@ -45,7 +45,7 @@ def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, dete
 
 
 def _report_cpu_device(model: nn.Module) -> None:
-    """Fake tensors have no values either, but say that they are on the CPU: not all operations know the meta device."""
+    """Fake tensors have no values but report the CPU as device: not all operations support the meta device."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

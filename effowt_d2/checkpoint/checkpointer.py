@@ -92,7 +92,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         """Write ``save_dir/name.pth`` and tag it as the newest; other processes than the main one do nothing.
 
         Args:
-            name: of the file, without ending.
+            name: of the file, without extension.
             kwargs: more to save, returned by ``load``.
 
         Raises:

@@ -1,1 +1,1 @@
-"""Command lines of the package, on top of every other room."""
+"""Command lines of the package, on top of every other package."""

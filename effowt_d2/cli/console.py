@@ -1,4 +1,4 @@
-"""What other packages say stays off the screen, unless it is asked for."""
+"""Output of other packages is suppressed on the console, unless requested."""
 
 import logging
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ def _name_of(source: str) -> str:
 
 
 def place_of_process(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
-    """(rank, processes, rank on this machine) as torchrun says it; (0, 1, 0) for a process of its own."""
+    """(rank, processes, rank on this machine) as set by torchrun; (0, 1, 0) for a process of its own."""
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return 0, 1, 0
     rank = int(environment["RANK"])

@@ -1,4 +1,4 @@
-"""Which tracks of a run are kept: those in a part of the picture, those of some names."""
+"""Which tracks of a run are kept: by region of the image, by name."""
 
 import argparse
 from collections.abc import Sequence

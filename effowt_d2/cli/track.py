@@ -129,7 +129,7 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
 
 
 def training_notice(cfg: CfgNode) -> str | None:
-    """What the cards of a model's weights say to those who track photographs; None if nothing.
+    """The warning of a model card for real video; None if there is none.
 
     Raises:
         ValueError: a card can't be read.

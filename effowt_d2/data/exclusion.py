@@ -39,7 +39,7 @@ class ExclusionList:
             )
 
     def unused(self, records: Sequence[dict]) -> str:
-        """What to say of the entries that no record has, which may be misspelt; "" where there are none."""
+        """Warning about entries that match no record, which may be misspelt; "" if there are none."""
         unused = self.names - self._found(records)
         if not unused:
             return ""

@@ -55,7 +55,7 @@ def check_readable(records: Sequence[dict], image_format: str, sample: int = SAM
         sample: how many.
 
     Raises:
-        ImageReadError: one is damaged, of another size than its record says, or of pixels that no rule scales.
+        ImageReadError: one is damaged, of another size than in its record, or of pixels that no rule scales.
     """
     step = max(1, len(records) // sample)
     for record in records[::step][:sample]:

@@ -14,7 +14,7 @@ __all__ = ["ImageReadError", "read_record_image"]
 
 
 class ImageReadError(OSError):
-    """An image file is missing, damaged, or not what its record says."""
+    """An image file is missing, damaged, or different from its record."""
 
 
 def read_record_image(record: dict, image_format: str) -> np.ndarray:

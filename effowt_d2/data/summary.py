@@ -62,7 +62,7 @@ def describe_groups(dataset: Dataset, groups: CategoryGroups | None) -> list[str
 
 
 def anomalies(dataset: Dataset) -> list[str]:
-    """What can be used but looks wrong: boxes beyond images, empty videos, images listed twice, mixed tracks."""
+    """Usable data that looks wrong: boxes outside images, empty videos, images listed twice, mixed tracks."""
     found = []
     if dataset.annotations:
         problem = layout_warning(*box_arrays(dataset))
@@ -96,7 +96,7 @@ def _box_line(dataset: Dataset) -> str:
     dropped = sound & without_pixels(boxes, sizes)
     clipped = sound & ~dropped & exceeds_image(boxes, sizes)
     return (
-        f"boxes: {len(boxes)} labels, {dropped.sum()} dropped (no pixel in the image), {clipped.sum()} clipped (beyond "
+        f"boxes: {len(boxes)} labels, {dropped.sum()} dropped (no pixel in the image), {clipped.sum()} clipped (outside "
         f"the image), {(~sound).sum()} refused"
     )
 

@@ -16,7 +16,7 @@ _WATCHES: "weakref.WeakSet[WorkerWatch]" = weakref.WeakSet()
 
 
 class DataWorkerError(RuntimeError):
-    """A data worker died; the message tells how, and what it was reading."""
+    """A data worker died; the message reports how, and what it was reading."""
 
 
 class WorkerWatch:

@@ -35,7 +35,7 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
     Raises:
         ValueError: a dataset is not registered, or there is none; an unknown evaluator, mapper, tower, strategy, PEFT
             method or part of a side network; a wrong setting of the tracker or of ``TEST``; more processes than GPUs, or a
-            number of them that cannot share a batch; a tower without weights.
+            number of them that does not divide a batch; a tower without weights.
         FileNotFoundError: ``MODEL.WEIGHTS`` or ``MODEL.VLM.WEIGHTS`` names a file that isn't there.
         PermissionError: ``OUTPUT_DIR`` cannot be written.
     """
@@ -91,7 +91,7 @@ def _check_writable(folder: str) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            # a full disk has room for an empty file
+            # a full disk still takes an empty file
             file.write(bytes(4096))
     except OSError as error:
         raise PermissionError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error

@@ -77,6 +77,6 @@ def _check_rates(cfg: CfgNode, name: str, videos: list[list[dict]]) -> None:
         return
     if not all("frame_rate" in frames[0] for frames in videos if "video_id" in frames[0]):
         raise ValueError(
-            f"TRACKER.MEMORY_SECONDS is {cfg.TRACKER.MEMORY_SECONDS}, but dataset '{name}' doesn't tell the frame "
+            f"TRACKER.MEMORY_SECONDS is {cfg.TRACKER.MEMORY_SECONDS}, but dataset '{name}' has no frame "
             "rate of its videos (see docs/tracking.md); set TRACKER.MEMORY_FRAMES instead"
         )

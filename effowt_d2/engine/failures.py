@@ -1,4 +1,4 @@
-"""What ends a run from outside, told such that one knows what to do: a full disk, a dead data worker."""
+"""Errors with an external cause, reported with a next step: a full disk, a data worker that exited."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ class WorkerError(RuntimeError):
 
 
 FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError, SignalException, WorkerError)
-"""Errors that come from outside and say all there is to know: nobody needs their traceback."""
+"""Errors with an external cause, whose message suffices without a traceback."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     while error is not None:
         chain.append(error)
         error = error.__cause__ or error.__context__
-    # a DiskFullError is made of the system's error, but says more
+    # a DiskFullError wraps the system's error and adds to it
     return sorted(reversed(chain), key=lambda cause: not isinstance(cause, DiskFullError))
 
 
@@ -64,12 +64,12 @@ def _explain_full_disk(error: BaseException, output_dir: str) -> DiskFullError |
     if not is_disk_full(error):
         return None
     if isinstance(error, DiskFullError):
-        told = str(error)
+        message = str(error)
     else:
         free = shutil.disk_usage(output_dir).free
         what = getattr(error, "filename", None) or f"a file of OUTPUT_DIR {output_dir}"
-        told = f"{what} could not be written: {error.strerror}; {free:,} bytes are free in {output_dir}"
-    return DiskFullError(f"{told}. Older checkpoints are as they were: make room, then go on with --resume")
+        message = f"{what} could not be written: {error.strerror}; {free:,} bytes are free in {output_dir}"
+    return DiskFullError(f"{message}. Older checkpoints are unchanged: free disk space, then continue with --resume")
 
 
 def cut_half_line(file: str) -> None:

@@ -242,7 +242,7 @@ DOMAINS: dict[str, Domain] = {
 
 
 def register_domains(domains: Mapping[str, Domain]) -> None:
-    """Say what the keys of a project may be, where the project adds them.
+    """Register the domains of a project's keys.
 
     Raises:
         ValueError: a key has another domain already.

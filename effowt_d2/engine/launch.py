@@ -49,7 +49,7 @@ def launch(
 ):
     """Call ``main(*args)`` in every process of the run, on GPUs (nccl) or on CPUs (gloo).
 
-    Under torchrun the environment says which process this is, and the numbers here are not used.
+    Under torchrun the environment identifies the process, and the numbers here are not used.
 
     Args:
         main: a function that can be imported.
@@ -150,7 +150,7 @@ def _explain(failed: ChildFailedError, folder: Path) -> WorkerError:
 
 
 def started_by_torchrun() -> bool:
-    """Whether the environment says which process of the run this is, so that none are to be started."""
+    """Whether a launcher has started this process and set its environment, so that none are to be started."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 

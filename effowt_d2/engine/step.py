@@ -45,14 +45,14 @@ def training_precision(cfg: CfgNode, device: str) -> Precision:
     """The precision that ``SOLVER.AMP`` describes, for a model on a device of that type.
 
     Raises:
-        ValueError: there is no such number format.
+        ValueError: unknown dtype.
     """
     with config_keys("SOLVER.AMP"):
         return Precision(device, cfg.SOLVER.AMP.DTYPE if cfg.SOLVER.AMP.ENABLED else None)
 
 
 def inference_autocast(cfg: CfgNode) -> torch.autocast:
-    """The context that a model is evaluated in, with the number format of ``TEST.PRECISION`` on ``MODEL.DEVICE``.
+    """The context that a model is evaluated in, with the dtype of ``TEST.PRECISION`` on ``MODEL.DEVICE``.
 
     Boxes, scores and embeddings come out as float32, and tracks are associated in float32.
 
@@ -121,7 +121,7 @@ class StepTrainer(SimpleTrainer):
         self.precision.scaler.update()
 
     def _backward(self, batch: Sequence[dict]) -> dict[str, torch.Tensor]:
-        """Add the batch's share to the gradients; returns its losses."""
+        """Accumulate the gradients of the batch; returns its losses."""
         with self.precision.autocast():
             losses = self.model(batch)
         total = sum(losses.values())

@@ -30,8 +30,8 @@ class Frames:
         image_ids: (I,) ids in ascending order.
         image_video: (I,) position of each image's video.
         image_frame: (I,) frame_index.
-        image_sizes: (I, 2) width and height; 0 where the file doesn't tell.
-        image_names: I file names; "" where the file doesn't tell.
+        image_sizes: (I, 2) width and height; 0 if unknown.
+        image_names: I file names; "" if unknown.
     """
 
     file: str

@@ -82,7 +82,7 @@ def choose_groups(
         file: name of the file for messages.
         categories: the dataset's categories, name by id. A name stands for all ids that have it.
         partial: given names and ids that the dataset lacks are passed over, for groups made for several datasets.
-        tao_lists: False for still images, about whose labels TAO's lists say nothing.
+        tao_lists: False for still images, to whose labels TAO's lists don't apply.
 
     Returns:
         The groups; None where nothing defines them.

@@ -73,7 +73,7 @@ def _own_group(gt_json: str, subset: str, folder: str, groups: Mapping | None) -
     names = {category["id"]: category["name"] for category in data["categories"]}
     chosen = choose_groups(groups, data.get("open_world"), gt_json, names)
     if chosen is None:
-        raise ValueError(f"{gt_json}: nothing tells the groups, which the subset '{subset}' needs")
+        raise ValueError(f"{gt_json}: no groups are defined, but the subset '{subset}' needs them")
     kept = set(ids[chosen.members(subset, ids)].tolist())
     for name, field in (("annotations", "category_id"), ("tracks", "category_id"), ("categories", "id")):
         data[name] = [entry for entry in data[name] if entry[field] in kept]

@@ -1,4 +1,4 @@
-"""What a scorer should say about results and ground truth that can be scored but look wrong; no score changes."""
+"""Warnings about results and ground truth that can be scored but look wrong; scores don't change."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ __all__ = ["count_objects", "layout_warning", "warn_about"]
 
 logger = logging.getLogger(__name__)
 
-# fraction of boxes beyond their images from which it is worth a warning
+# fraction of boxes outside their images that causes a warning
 _MANY = 0.1
 
 
@@ -53,7 +53,7 @@ def layout_warning(boxes: np.ndarray, sizes: np.ndarray) -> str:
     beyond = exceeds_image(boxes, sizes)
     if suspected or (len(boxes) and beyond.mean() > _MANY):
         what = f"; they look like {suspected}" if suspected else ""
-        return f"{beyond.sum()} of {len(boxes)} boxes reach beyond their images (expected x, y, width, height){what}"
+        return f"{beyond.sum()} of {len(boxes)} boxes exceed their images (expected x, y, width, height){what}"
     return ""
 
 
@@ -66,7 +66,7 @@ def _ids(results: Results, gt: GroundTruth, image: np.ndarray) -> Sequence[str]:
     messages = []
     missing = int((results.video_id == NO_VIDEO).sum())
     if missing:
-        messages.append(f"{results.file}: {missing} entries have no video_id; their images tell it")
+        messages.append(f"{results.file}: {missing} entries have no video_id; it is taken from their images")
     ids, place = np.unique(results.track_id, return_inverse=True)
     video = gt.image_video[image]
     some_video = np.empty(len(ids), dtype=video.dtype)

@@ -95,7 +95,7 @@ def groups_for(
     if need:
         names = ", ".join(sorted(set(gt.categories.values()))[:12]) or "none"
         raise ValueError(
-            f"{gt.file}: nothing tells which categories are known, which the subsets {', '.join(need)} need: the file "
+            f"{gt.file}: no known categories are defined, but the subsets {', '.join(need)} need them: the file "
             "has no 'open_world' groups and its categories are not TAO's. Give the known ones by name or id "
             "(DATA.CLASSES, evaluate_tao_ow.py --known, groups={'known': [...]}), or score the subset 'all' alone; "
             f"the file's {len(gt.categories)} categories are {names}"
@@ -140,7 +140,7 @@ def _processes(workers: int, num_results: int) -> int:
         return 1
     if workers:
         return workers
-    # the cores this process may use, where the system tells
+    # the cores this process may use, if the system reports them
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

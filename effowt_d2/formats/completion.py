@@ -18,7 +18,7 @@ def complete(dataset: Dataset, image_root: Path | None) -> Dataset:
 
     Args:
         dataset: as its reader returned it.
-        image_root: where images are, whose headers tell sizes that the file lacks; None: images are not needed.
+        image_root: where images are, whose headers give sizes that the file lacks; None: images are not needed.
 
     Raises:
         DatasetError: a label has neither box nor mask, or a mask is malformed; an image has no file name, or a size

@@ -49,7 +49,7 @@ def read_dataset(
             :func:`effowt_d2.formats.consistency.find_faults`.
 
     Returns:
-        The dataset with every field filled (docs/own_data.md says with what).
+        The dataset with every field filled (docs/own_data.md lists the values).
 
     Raises:
         FileNotFoundError: there is no such file or folder.

@@ -1,4 +1,4 @@
-"""Square pictures of single objects, cut out of frames for the image tower of a CLIP model."""
+"""Square crops of single objects for the image tower of a CLIP model."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 __all__ = ["BACKGROUNDS", "clip_boxes", "square_crop"]
 
 BACKGROUNDS = ("keep", "blur")
-_BLUR = 0.1  # standard deviation of the blur, as a share of the picture's side
+_BLUR = 0.1  # standard deviation of the blur, as a fraction of the crop's side
 
 
 def clip_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -19,7 +19,7 @@ def square_crop(
 ) -> np.ndarray:
     """A square around a box, scaled to ``size``.
 
-    The square is moved into the image as far as it can be; beyond the image the border's pixels go on.
+    The square is moved into the image as far as it can be; pixels outside the image are filled by edge replication.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -38,14 +38,14 @@ def square_crop(
     side = max(int(round(side)), 1)
     left = _start((x1 + x2) / 2, side, image.shape[1])
     top = _start((y1 + y2) / 2, side, image.shape[0])
-    picture = _cut(image, left, top, side)
+    crop = _cut(image, left, top, side)
     if side != size:
         how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, (size, size), interpolation=how)
+        crop = cv2.resize(crop, (size, size), interpolation=how)
     if background == "blur":
         inside = (np.array([x1 - left, y1 - top, x2 - left, y2 - top])) * (size / side)
-        picture = _blur_outside(picture, inside)
-    return np.ascontiguousarray(picture[:, :, ::-1])
+        crop = _blur_outside(crop, inside)
+    return np.ascontiguousarray(crop[:, :, ::-1])
 
 
 def _start(centre: float, side: int, length: int) -> int:
@@ -61,10 +61,10 @@ def _cut(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][rows - rows[0]][:, columns - columns[0]]
 
 
-def _blur_outside(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
-    blurred = cv2.GaussianBlur(picture, (0, 0), _BLUR * len(picture))
-    x1, y1, x2, y2 = _pixels(box, len(picture))
-    blurred[y1:y2, x1:x2] = picture[y1:y2, x1:x2]
+def _blur_outside(crop: np.ndarray, box: np.ndarray) -> np.ndarray:
+    blurred = cv2.GaussianBlur(crop, (0, 0), _BLUR * len(crop))
+    x1, y1, x2, y2 = _pixels(box, len(crop))
+    blurred[y1:y2, x1:x2] = crop[y1:y2, x1:x2]
     return blurred
 
 

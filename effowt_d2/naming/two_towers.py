@@ -1,6 +1,6 @@
-"""Both towers of a CLIP model, whose embeddings of pictures and of texts can be compared.
+"""Both towers of a CLIP model, whose embeddings of images and texts can be compared.
 
-Shapes: N pictures of S x S pixels, V words, D channels of the common embedding.
+Shapes: N images of S x S pixels, V words, D channels of the common embedding.
 """
 
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class TwoTowers:
-    """A CLIP model of open_clip in eval mode, for pictures that are square arrays.
+    """A CLIP model of open_clip in eval mode, for square images.
 
     Args:
         model: with the weights of both towers.
@@ -37,7 +37,7 @@ class TwoTowers:
         pixel_mean, pixel_std: RGB, for pixels in 0..1.
 
     Attributes:
-        image_size: side S of the pictures in pixels.
+        image_size: side S of the images in pixels.
         scale: factor of cosines before a softmax, as trained.
     """
 
@@ -70,15 +70,15 @@ class TwoTowers:
         return F.normalize(total, dim=-1)
 
     @torch.inference_mode()
-    def embed_images(self, pictures: np.ndarray) -> Tensor:
-        """Embeddings of pictures: (N, S, S, 3) uint8 RGB to (N, D) float32, of length 1."""
+    def embed_images(self, images: np.ndarray) -> Tensor:
+        """Embeddings of images: (N, S, S, 3) uint8 RGB to (N, D) float32, of length 1."""
         # a tower that is shared with a detector has the detector's dtype
-        pixels = self.normalise(pictures).to(next(self._model.visual.parameters()).dtype)
+        pixels = self.normalise(images).to(next(self._model.visual.parameters()).dtype)
         return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
-    def normalise(self, pictures: np.ndarray) -> Tensor:
+    def normalise(self, images: np.ndarray) -> Tensor:
         """What the image tower reads: (N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 of mean 0 and variance 1."""
-        pixels = torch.from_numpy(pictures).to(self._device).float() / 255
+        pixels = torch.from_numpy(images).to(self._device).float() / 255
         return ((pixels - self._mean) / self._std).permute(0, 3, 1, 2)
 
 

@@ -24,7 +24,7 @@ def read_vocabulary(source: str | os.PathLike) -> list[str]:
     """Words or phrases, one a line, each with its synonyms behind tabs.
 
     Empty lines and lines that start with # are left out, runs of blanks become one. A word that came before, in
-    whatever case, is left out too and a warning in the log says so.
+    whatever case, is skipped with a warning in the log.
 
     Args:
         source: a UTF-8 text file, or "tao" or "common" for a shipped one.

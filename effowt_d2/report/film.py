@@ -1,4 +1,4 @@
-"""The frames of a report as H.264 on disk, thinned out evenly so that a long video takes no more room than a short one."""
+"""The frames of a report as H.264 on disk, thinned out evenly so that a long video takes no more space than a short one."""
 
 import io
 import tempfile
@@ -114,7 +114,7 @@ class Film:
         """Drop every second frame; the others are encoded anew.
 
         Raises:
-            OSError: there is no room for both; nothing is dropped then.
+            OSError: the disk is full; nothing is dropped then.
         """
         old, packets, size = self._file, self._packets, self.bytes
         self.stride *= 2
@@ -129,7 +129,7 @@ class Film:
             raise
         old.close()
 
-    def picture(self, place: int) -> np.ndarray:
+    def image(self, place: int) -> np.ndarray:
         """The (H, W, 3) BGR frame kept at a place, from 0."""
         first = max(number for number in range(place + 1) if self._packets[number].key)
         for number, frame in enumerate(_decoded(self._file, self._packets[first:]), first):

@@ -1,4 +1,4 @@
-"""How the tracks compare with the ground truth: OWTA, and the worst failures as pictures."""
+"""How the tracks compare with the ground truth: OWTA, and crops of the worst failures."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ __all__ = ["score"]
 
 _SUBSETS = ("all", "known", "unknown")
 _SHOWN = 6
-_PICTURE = 320  # pixels of the longest side
+_CROP_SIDE = 320  # pixels of the longest side
 _GT_COLOR = (255, 255, 255)
 
 
 def score(truth: VideoTruth, film: Film) -> dict:
-    """Everything the page tells about the ground truth.
+    """Everything the page shows about the ground truth.
 
     Args:
         truth: the ground truth with the frames seen.
-        film: the frames kept, for pictures.
+        film: the frames kept, for crops.
 
     Returns:
         "file", "video", "images" (annotated images seen), "of" (images of the video), "matched_by", and either "why"
-        there are no scores, or "table" (a row per subset), "missed" and "switched" (lists of tracks with pictures).
+        there are no scores, or "table" (a row per subset), "missed" and "switched" (lists of tracks with crops).
     """
     frames, part = truth.seen(), truth.part()
     about = dict(
@@ -49,7 +49,7 @@ def score(truth: VideoTruth, film: Film) -> dict:
     categories = {track["id"]: track["category_id"] for track in part["tracks"]}
     names = {category["id"]: category["name"] for category in part.get("categories", [])}
     followed = _follow(frames, part["annotations"])
-    picture = _FailureCrops(frames, film)
+    crops = _FailureCrops(frames, film)
 
     def describe(track: Followed, pictures: list[dict]) -> dict:
         return dict(
@@ -64,8 +64,8 @@ def score(truth: VideoTruth, film: Film) -> dict:
     return dict(
         about,
         table=table,
-        missed=[describe(track, picture.of_miss(track)) for track in most_missed(followed, _SHOWN)],
-        switched=[describe(track, picture.of_switch(track)) for track in most_switched(followed, _SHOWN)],
+        missed=[describe(track, crops.of_miss(track)) for track in most_missed(followed, _SHOWN)],
+        switched=[describe(track, crops.of_switch(track)) for track in most_switched(followed, _SHOWN)],
     )
 
 
@@ -117,7 +117,7 @@ class _FailureCrops:
         return [self._cut(track, place) for place in self._kept(track, missed)][:1]
 
     def of_switch(self, track: Followed) -> list[dict]:
-        """The frames before and after the first change of hands that pictures were kept of."""
+        """The frames before and after the first change of hands with kept crops."""
         for last, first in track.switches():
             before, after = track.held_by[last], track.held_by[first]
             earlier = [place for place in range(last, -1, -1) if track.held_by[place] == before]
@@ -135,14 +135,14 @@ class _FailureCrops:
         zoomed = self._film.scale(*frame.size)
         shown = np.round(np.array(frame.size) * zoomed).astype(int)
         # without what fills the film up to even sides
-        image = self._film.picture(frame.position // self._film.stride)[: max(1, shown[1]), : max(1, shown[0])]
-        # from pixels of the annotated image to those of the picture
+        image = self._film.image(frame.position // self._film.stride)[: max(1, shown[1]), : max(1, shown[0])]
+        # from pixels of the annotated image to those of the frame
         scale = zoomed / np.array(frame.scale)
         gt = _corners(track.boxes[place], scale)
         boxes = np.array([_corners(box, scale) for box in frame.boxes]).reshape(-1, 4)
         area = _context_box(gt, image.shape)
         part = np.ascontiguousarray(crop_box(image, area))
-        zoom = _PICTURE / max(part.shape[:2])
+        zoom = _CROP_SIDE / max(part.shape[:2])
         size = (max(1, round(part.shape[1] * zoom)), max(1, round(part.shape[0] * zoom)))
         part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
         origin = np.tile(np.floor(np.maximum(area[:2], 0)), 2)
@@ -165,7 +165,7 @@ def _corners(box: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _context_box(box: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A square three times the box, at least a third of the picture, moved inside the picture."""
+    """A square three times the box, at least a third of the image, moved inside the image."""
     height, width = shape[:2]
     side = max(3 * (box[2:] - box[:2]).max(), max(height, width) / 3)
     low = (box[:2] + box[2:] - side) / 2

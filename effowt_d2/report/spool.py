@@ -1,4 +1,4 @@
-"""Records of frames on disk, thinned out evenly so that a long video takes no more room than a short one."""
+"""Records of frames on disk, thinned out evenly so that a long video takes no more space than a short one."""
 
 import io
 import tempfile
@@ -55,7 +55,7 @@ class Spool:
             pass
 
     def thin(self) -> bool:
-        """Drop every second line; False where there is only one left. It needs no room on the disk."""
+        """Drop every second line; False where there is only one left. It needs no disk space."""
         if len(self._lines) < 2:
             return False
         end, lines = 0, []

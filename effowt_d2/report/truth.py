@@ -54,7 +54,7 @@ class VideoTruth:
         name: name of the video.
 
     Raises:
-        GroundTruthError: the file is no ground truth, or doesn't tell which video this is.
+        GroundTruthError: the file is no ground truth, or does not identify the video.
         ValueError: its "open_world" groups are not right.
         OSError: it can't be read.
     """
@@ -90,7 +90,7 @@ class VideoTruth:
 
     @property
     def matched_by(self) -> str:
-        """How frames are told: "name" or "frame_index"."""
+        """How frames are matched: "name" or "frame_index"."""
         return "name" if self._named else "frame_index"
 
     def seen(self) -> list[SeenFrame]:
@@ -142,7 +142,7 @@ def _choose_video(videos: list[dict], source: Source, file: str) -> dict:
     names = [video["name"] for video in best or videos]
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     raise GroundTruthError(
-        f"{file}: the input {', '.join(map(str, sources[:2])) or '(not told)'} could be any of {len(names)} videos; "
+        f"{file}: the input {', '.join(map(str, sources[:2])) or '(unknown)'} could be any of {len(names)} videos; "
         f"its path must hold the name of one: {listed}"
     )
 

@@ -12,13 +12,13 @@ __all__ = ["View", "add_view", "replaceable_views", "insert"]
 _MOST = 4
 _LONGEST = 112  # pixels
 _QUALITY = 78
-# views closer in time than this share of the track's life are one moment
+# views closer in time than this fraction of the track's duration are one moment
 _SPREAD = 1 / 6
 
 
 @dataclass(eq=False)
 class View:
-    """A picture of a track.
+    """A crop of a track.
 
     Attributes:
         time: seconds of its frame.

@@ -27,7 +27,7 @@ from .truth import VideoTruth
 __all__ = ["ReportWriter"]
 
 _LONGEST = 640  # pixels of a frame's longest side
-# the rest of the frames' budget goes to the pictures of tracks
+# the rest of the frames' budget goes to the crops of tracks
 _FRAMES_FRACTION = 0.8
 
 
@@ -35,15 +35,15 @@ class ReportWriter:
     """A page that appears on ``close`` only, then whole; without frames there is none.
 
     Frames wait as H.264, and their boxes as JSON, in files without a name beside the page. Where they outgrow the budget,
-    every second, fourth, ... is shown, and the page says so.
+    every second, fourth, ... is shown, and the page reports it.
 
     Args:
         path: where to; ``.html`` or ``.htm``.
         fps: frames per second of what is written: the source's divided by the stride.
         settings: what the run was made with, shown on the page; nested mappings as "a.b", paths without their folders.
-            Its "input", a path or a list of them, is the title and tells the video of a ground truth that has several.
+            Its "input", a path or a list of them, is the title and selects the video of a ground truth that has several.
         gt: a TAO-format ground truth to compare with.
-        max_bytes: most bytes of pictures in the page, about.
+        max_bytes: approximate maximum of image bytes in the page.
 
     Raises:
         ValueError: unknown file extension, fps not above 0, or a ground truth that can't be used.

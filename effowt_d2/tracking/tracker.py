@@ -37,7 +37,7 @@ class Tracker:
         distractor_iou: overlap above which they leave, before the matching; 1: none does.
         cosine_floor: pairs whose cosine is not above this never match; -1: off.
         assignment: ``"greedy"`` in score order, or ``"hungarian"``.
-        iou_weight: share of the box overlap in the similarity.
+        iou_weight: weight of the box IoU in the similarity.
         motion: ``"none"``, or ``"constant_velocity"`` to move remembered boxes before the overlap is taken.
         appearance: ``"bisoftmax_cosine"`` (their mean), ``"bisoftmax"`` or ``"cosine"``.
         history: past embeddings a track is matched by; 1: the newest only.

@@ -28,7 +28,7 @@ def without_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def exceeds_image(boxes: np.ndarray, sizes: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """(N,) bool: boxes that reach more than ``tolerance`` pixels beyond their image.
+    """(N,) bool: boxes that exceed their image by more than ``tolerance`` pixels.
 
     Args:
         boxes: (N, 4) x, y, width, height.
@@ -59,7 +59,7 @@ def looks_like(boxes: np.ndarray, sizes: np.ndarray) -> str:
     beyond = exceeds_image(boxes, sizes)
     if not beyond.any():
         return ""
-    # of boxes that fit as sizes too, nothing can be said: those that do not must fit as corners
+    # boxes that also fit as sizes are ambiguous: those that do not must fit as corners
     corners = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1) & (boxes[:, 2:] <= sizes + 1).all(axis=1)
     if corners.mean() >= _NEARLY_ALL and beyond.mean() > 0.1:
         return "corners [x0, y0, x1, y1]"

@@ -9,7 +9,7 @@ __all__ = ["Choice", "Domain", "Flag", "Integer", "ListOf", "OneOf", "Real", "Te
 
 
 class Domain:
-    """Values that are allowed; ``str`` of a domain says which."""
+    """Values that are allowed; ``str`` of a domain lists them."""
 
     def holds(self, value: Any) -> bool:
         """Whether the value is allowed."""

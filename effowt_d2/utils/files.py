@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and errors of a full disk that say so."""
+"""Atomic file writes, and explicit errors of a full disk."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFullError(OSError):
-    """A file could not be written for want of space; the message tells which, how much it takes and what is free."""
+    """A file could not be written because the disk is full; the message has its path, its size and the free space."""
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -52,7 +52,7 @@ def signal_bits(image: np.ndarray, declared: int | None = None) -> int:
 
     Args:
         image: integers, none negative.
-        declared: what the file says; None: nothing. PNG asks for values scaled up to the depth of the file, but many
+        declared: bits declared by the file; None: not declared. PNG asks for values scaled up to the depth of the file, but many
             cameras store them as they are: values above the declared range use the dtype's whole range.
     """
     if image.dtype.itemsize == 1:
@@ -64,7 +64,7 @@ def signal_bits(image: np.ndarray, declared: int | None = None) -> int:
 
 
 def declared_bits(data: bytes) -> int | None:
-    """Significant bits that a PNG file declares (sBIT, the deepest channel); None where it says nothing.
+    """Significant bits that a PNG file declares (sBIT, the deepest channel); None if not declared.
 
     Args:
         data: the file, or its beginning.

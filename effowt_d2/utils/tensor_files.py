@@ -14,7 +14,7 @@ _WRAPPERS = ("state_dict", "model")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be used, for a reason the message tells."""
+    """A checkpoint that can't be used, for the reason in the message."""
 
 
 class UnreadableCheckpointError(CheckpointError):

@@ -71,7 +71,7 @@ def open_address(address: str, timeout: float) -> Media:
 
 
 def connection_error(error: av.FFmpegError, name: str, timeout: float, late: bool = False) -> OSError:
-    """What FFmpeg says of a connection, as a user understands it."""
+    """FFmpeg's error of a connection in plain words."""
     if late or isinstance(error, (av.ExitError, TimeoutError)):
         return TimeoutError(f"{name}: nothing came for {timeout:g} s")
     return ConnectionError(f"{name}: {error.strerror}")
@@ -80,7 +80,7 @@ def connection_error(error: av.FFmpegError, name: str, timeout: float, late: boo
 def _options(address: str) -> dict[str, str]:
     scheme = address.partition(":")[0].lower()
     if scheme in ("http", "https"):
-        # a connection that breaks in the middle is made again where it broke
+        # a broken connection is reopened at the same position
         return dict(reconnect="1", reconnect_max_retries=str(_TRIES), reconnect_delay_max="2")
     # packets lost on the way would be damage in every frame
     return dict(rtsp_transport="tcp") if scheme in ("rtsp", "rtsps") else {}

@@ -71,7 +71,7 @@ class CocoVidJson(ResultsWriter):
         """Join both parts and give the file its name.
 
         Raises:
-            OSError: there's no room to join them; both stay as ``.partial-*`` then, and the message names them.
+            OSError: the disk is too full to join them; both stay as ``.partial-*`` then, and the message names them.
         """
         if self._file is None:
             return

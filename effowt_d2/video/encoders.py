@@ -45,7 +45,7 @@ class Encoder:
     limited: bool = False
 
 
-# without frames out of order a file lasts as long as its header says, whatever the times
+# without frames out of order a file has the duration of its header, whatever the times
 _KNOWN = {
     "libx264": Encoder("libx264", dict(preset="veryfast", crf="20", bf="0")),
     "libopenh264": Encoder("libopenh264", limited=True),

@@ -49,7 +49,7 @@ class FrameReader:
         title: the source without the folders it's in, for results.
         fps: frames per second of the source, their mean where they vary.
         stride: every how many-th frame is taken.
-        length: frames that will be taken if none is damaged, None where the source can't tell (a camera, a stream, a
+        length: frames that will be taken if none is damaged, None if unknown (a camera, a stream, a
             generator). An estimate where files with several images are among the images.
         skipped: frames of the time range that could not be decoded, so far; those missing at a cut are among them.
         hidden: frames that the file holds but doesn't show, such as the lead-in that an edit list leaves out.

@@ -1,6 +1,6 @@
 """All images of one file: one of most formats, several of TIFF, GIF, APNG, WebP and AVIF.
 
-Images are BGR uint8 arrays (H, W, 3), turned as EXIF says. Deeper ones are scaled by the rule of
+Images are BGR uint8 arrays (H, W, 3), rotated by EXIF. Deeper ones are scaled by the rule of
 :mod:`effowt_d2.utils.pixels`. An image larger than Pillow's limit of 179 million pixels is not decoded: a few bytes can
 claim any size.
 """

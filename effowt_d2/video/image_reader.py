@@ -16,7 +16,7 @@ __all__ = ["ArrayReader", "ImageReader"]
 class ImageReader(FrameReader):
     """Image files in a given order; all images of those that hold several.
 
-    Images of a GIF, APNG, WebP or AVIF file last as long as the file says, all others ``1 / fps``. The rate of a
+    Images of a GIF, APNG, WebP or AVIF file have the durations of the file, all others ``1 / fps``. The rate of a
     single such file is the mean of its own.
 
     Args:

@@ -1,4 +1,4 @@
-"""Whether a JPEG holds its whole picture."""
+"""Whether a JPEG holds its whole image."""
 
 import re
 
@@ -17,7 +17,7 @@ _BARE = {0x01, 0xD8, *range(0xD0, 0xD8)}
 
 
 def is_whole_jpeg(data: bytes) -> bool:
-    """Whether no part of the picture is missing.
+    """Whether no part of the image is missing.
 
     Data behind the end marker (a phone's motion photo) does no harm. A missing end marker doesn't either where the
     last scan is whole: then the decoder needs nothing of what comes behind it.
@@ -27,7 +27,7 @@ def is_whole_jpeg(data: bytes) -> bool:
         return False
     if data[place : place + 2] == _END:
         return True
-    # a decoder that lacks data makes something up from what is there, so other data gives another picture
+    # a decoder that lacks data makes something up from what is there, so other data gives another image
     first, second = (np.frombuffer(data + tail + _END, np.uint8) for tail in (b"", b"\x5a" * 4096))
     picture, same = (cv2.imdecode(encoded, cv2.IMREAD_COLOR) for encoded in (first, second))
     return picture is not None and same is not None and bool((picture == same).all())

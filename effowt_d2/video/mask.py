@@ -1,4 +1,4 @@
-"""A part of the picture that tracks must be in."""
+"""A region of the image that tracks must be in."""
 
 from pathlib import Path
 
@@ -51,5 +51,5 @@ def read_mask(path: str | Path) -> RegionMask:
     if grey is None:
         raise ValueError(f"mask {path} can't be read as an image")
     if grey.max() < 128:
-        raise ValueError(f"mask {path} leaves nothing of the picture: nothing in it is brighter than middle grey")
+        raise ValueError(f"mask {path} is empty: no pixel is brighter than middle grey")
     return RegionMask(grey > 127)

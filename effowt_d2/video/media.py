@@ -12,13 +12,13 @@ __all__ = ["Media", "has_frame"]
 # damage inside a container: this many reads may fail in a row before it counts as its end
 _END_AFTER_FAILURES = 100
 
-# formats that show text files as pictures
+# formats that show text files as images
 _TEXT_FORMATS = {"adf", "bin", "idf", "tty", "xbin"}
 
-# formats whose header says when the last frame ends, not how long they last
+# formats whose header has the end of the last frame, not the duration
 _LENGTH_FROM_ZERO = {"flv", "matroska,webm"}
 
-# seconds between two frames beyond which the clock of a broadcast was set anew
+# a larger gap in seconds between two frames means that the clock of a broadcast was reset
 _JUMP = 10
 
 # flags of a format: packets carry no times, or the times may jump
@@ -38,7 +38,7 @@ class Media:
     Attributes:
         stream: the stream.
         raw: whether it's the stream of a codec without a container.
-        rate: frames per second as the file says, None where it says nothing.
+        rate: frames per second declared by the file, None if not declared.
         time_base: seconds of the unit that the stream counts times in.
         numbered: whether the frames have no usable times but their number: raw streams, and AVI with frames out of order.
 
@@ -73,7 +73,7 @@ class Media:
 
     @property
     def declared_duration(self) -> float | None:
-        """Seconds from the first frame to the end, as the header says; None where it says nothing."""
+        """Seconds from the first frame to the end, as declared by the header; None if not declared."""
         if self.container.duration is None:
             return None
         begin = float((self.stream.start_time or 0) * self.time_base) if self.format in _LENGTH_FROM_ZERO else 0.0

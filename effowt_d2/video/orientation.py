@@ -1,4 +1,4 @@
-"""Pictures turned and mirrored as a file says they are to be shown.
+"""Images rotated and mirrored as their file specifies.
 
 All eight ways are a transposition or none, then rows and columns in reverse order or not.
 """

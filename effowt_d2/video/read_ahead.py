@@ -20,7 +20,7 @@ def in_background(work: Callable[[], T], stop: Callable[[], bool], what: str) ->
     """What ``work`` returns or raises.
 
     Raises:
-        InterruptedError: ``stop`` returned True; the message says ``what`` was interrupted.
+        InterruptedError: ``stop`` returned True; the message names ``what`` was interrupted.
     """
     for result in read_ahead(lambda: iter([work()]), stop):
         return result

@@ -26,7 +26,7 @@ class StreamReader(FrameReader):
     Args:
         address: the address, or "-".
         timeout: seconds to wait for an answer or for data.
-        fps: frames per second of a raw stream; None: what the stream says, or 30.
+        fps: frames per second of a raw stream; None: that of the stream, or 30.
         stop: see :class:`FrameReader`.
         **choice: ``stride``, ``start`` and ``end``, see :func:`effowt_d2.video.open_frames`.
 

@@ -1,6 +1,6 @@
 """Whether a video file is whole, by the sizes that its container states; no packet is read.
 
-FFmpeg reads a file that was cut short like a shorter one. The outermost elements of most containers say how long the
+FFmpeg reads a file that was cut short like a shorter one. The outermost elements of most containers declare how long the
 file has to be.
 """
 
@@ -14,7 +14,7 @@ __all__ = ["Structure", "read_structure"]
 
 
 class Structure(NamedTuple):
-    """``cut``: the end of the file is missing. ``damaged``: a part inside can't be told from noise."""
+    """``cut``: the end of the file is missing. ``damaged``: a part inside can't be parsed."""
 
     cut: bool = False
     damaged: bool = False
@@ -98,7 +98,7 @@ _MXF = bytes.fromhex("060e2b34020501010d0102010102")
 
 
 def _read_mxf(data: mmap.mmap) -> Structure:
-    """The header says where the footer is."""
+    """The header gives the position of the footer."""
     value = 17 + (data[16] & 0x7F if data[16] & 0x80 else 0)
     return Structure(cut=_number(data, value + 24, 8) >= len(data))
 

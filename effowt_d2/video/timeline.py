@@ -55,7 +55,7 @@ class Timeline:
 
 @dataclass
 class _Scan:
-    """What the packets of a video say, in order of decoding; the last one is ``span`` ticks long."""
+    """Data of a video's packets, in order of decoding; the last one is ``span`` ticks long."""
 
     ticks: list[int] = field(default_factory=list)
     keys: list[bool] = field(default_factory=list)
@@ -71,7 +71,7 @@ def measure(media: Media, structure: Structure, fps: float | None, stop: Callabl
     Args:
         media: the video.
         structure: of its file.
-        fps: frames per second of a raw stream; None: what the stream says, or 30.
+        fps: frames per second of a raw stream; None: that of the stream, or 30.
         stop: asked between packets.
 
     Raises:
@@ -137,7 +137,7 @@ def _repaired(ticks: np.ndarray, media: Media, damaged: bool) -> np.ndarray:
     if not damaged or len(gaps) < 2:
         return ticks
     step = np.median(gaps)
-    # only a constant rate tells how many frames belong into a gap
+    # only with a constant rate the number of frames in a gap is known
     if step <= 0 or np.mean(gaps < 1.5 * step) < _REGULAR:
         return ticks
     lost = np.rint(gaps / step).astype(int) - 1
@@ -159,7 +159,7 @@ def _mean_rate(times: np.ndarray, span: float, nominal: float) -> float:
 
 
 def _with_missing(line: Timeline, media: Media) -> Timeline:
-    """The same with the frames behind the cut, as many as the header promises."""
+    """The same with the frames behind the cut, as many as the header declares."""
     step = max(1, round(1 / (Fraction(line.fps) * line.time_base)))
     missing = media.stream.frames - len(line.ticks) - line.hidden
     if not media.stream.frames and media.declared_duration and not media.numbered:

@@ -18,7 +18,7 @@ from .sound import Sound, SoundCopy
 
 __all__ = ["VideoWriter", "open_writer"]
 
-# bytes that must be free on the disk: without room for its index at the end, a file of many formats can't be read at all
+# bytes that must be free on the disk: without space for its index at the end, a file of many formats can't be read at all
 _RESERVE = 16 << 20
 
 # seconds of the unit that frames are timed in; an AVI has no times but the number of a frame

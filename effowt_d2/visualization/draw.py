@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["LABEL_FIELDS", "Trails", "draw_tracks", "track_color"]
 
 LABEL_FIELDS = ("id", "name", "score")
-"""What a label can tell, in the order it is written."""
+"""Fields of a label, in the order they are written."""
 
 # turning the hue by the golden ratio keeps the colours of neighbouring ids far apart, for ever
 _GOLDEN_RATIO = 0.6180339887498949
@@ -27,7 +27,7 @@ _BRIGHT = 115
 
 @lru_cache(maxsize=4096)
 def track_color(track_id: int) -> tuple[int, int, int]:
-    """The colour of a track: bright BGR, the same for an id in every frame, run and picture."""
+    """The colour of a track: bright BGR, the same for an id in every frame, run and image."""
     hue = (track_id * _GOLDEN_RATIO) % 1.0
     saturation = (0.85, 0.6, 0.4)[track_id % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 1.0)
@@ -88,7 +88,7 @@ def draw_tracks(
         scores: (N,) shown in the label; they also put the surest track on top.
         labels: N names shown in the label.
         trails: (K, 2) points per id.
-        fields: what of :data:`LABEL_FIELDS` the labels tell; empty: no labels.
+        fields: those of :data:`LABEL_FIELDS` that labels show; empty: no labels.
 
     Returns:
         ``frame_bgr``.
@@ -127,7 +127,7 @@ def _draw_trail(frame: np.ndarray, points: np.ndarray, color: tuple[int, int, in
 
 
 def _draw_text(frame: np.ndarray, text: str, corner: tuple[int, int], color: tuple[int, int, int], line: int) -> None:
-    """Write on a plate of the track's colour above the box's top left corner, or just inside if there's no room."""
+    """Write on a plate of the track's colour above the box's top left corner, or just inside at the border."""
     # OpenCV's fonts have Latin letters only
     text = text.encode("ascii", "replace").decode()
     scale, thickness = 0.4 + 0.15 * (line - 1), 1 + line // 3

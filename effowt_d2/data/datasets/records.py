@@ -13,7 +13,7 @@ __all__ = ["DatasetRecords", "load_records"]
 
 
 class DatasetRecords(list):
-    """Records that know what their file says about all of them.
+    """Records with the fields that hold for a whole annotation file.
 
     Args:
         records: of :func:`load_records`.

@@ -1,4 +1,4 @@
-"""What is said about an image of a class: a name, a kind or the description, in a sentence."""
+"""Texts about an image of a class: a name, a kind or the description, in a sentence."""
 
 from __future__ import annotations
 

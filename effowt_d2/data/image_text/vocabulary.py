@@ -6,7 +6,7 @@ A vocabulary is a text file of one class a line, in columns separated by tabs:
     n02099601,gr   golden retriever, retriever    n02084071          an English breed with a long silky golden coat
     n02084071      dog, domestic dog              animal
 
-``ids`` are folder names or box labels, ``names`` what people say (the first is used to print), ``kinds`` ids of other
+``ids`` are folder names or box labels, ``names`` its words (the first is printed), ``kinds`` ids of other
 lines that are also true of its images. The last two columns may be missing.
 """
 
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 class Vocabulary(Sequence[Row]):
     """Classes by number, and the numbers of the classes that each class belongs to.
 
-    A name that several rows share says nothing about which of them is meant, so it is left out of all of them.
+    A name of several rows is ambiguous and removed from all of them.
 
     Args:
         rows: in the order of their numbers.

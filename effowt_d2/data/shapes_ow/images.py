@@ -16,7 +16,7 @@ from .labels import category_records, open_world_groups, visible_part
 from .render import Look, Pose, draw_object, finish_frame, sample_light, sample_look, sample_photometry
 from .vocabulary import DEFAULT_KNOWN, known_shapes, unlabelled_shapes
 
-_STREAM = 0  # random streams: 0 train, 1 val, 2 test, 3 captions, 4 held-out pictures
+_STREAM = 0  # random streams: 0 train, 1 val, 2 test, 3 captions, 4 held-out images
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def write_images(split: ImageSplit, folder: Path) -> None:
     (folder / "images").mkdir()
     images, annotations = [], []
     for index in tqdm(range(split.count), desc=f"ShapesOW train, {split.known} known", unit="image"):
-        picture, labels = draw_image(split, index)
+        image, labels = draw_image(split, index)
         name = f"images/{index + 1:06d}.jpg"
-        write_jpeg(folder / name, picture)
+        write_jpeg(folder / name, image)
         images.append({"id": index + 1, "file_name": name, "width": split.size, "height": split.size})
         for label in labels:
             annotations.append({"id": len(annotations) + 1, "image_id": index + 1, "iscrowd": 0, **label})
@@ -111,11 +111,11 @@ def write_images(split: ImageSplit, folder: Path) -> None:
     (folder / "annotations.json").write_text(json.dumps(document))
 
 
-def write_jpeg(path: Path, picture: np.ndarray) -> None:
+def write_jpeg(path: Path, image: np.ndarray) -> None:
     """Write uint8 RGB (H, W, 3) as JPEG.
 
     Raises:
         OSError: the file could not be written.
     """
-    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
+    if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f"could not write {path}")

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from .vocabulary import NOVEL_SHAPES, all_categories, ids_of_shapes, known_shapes
 
 MIN_VISIBLE = 0.25
-"""An object is annotated where at least this share of it is in the frame and not covered."""
+"""An object is annotated where at least this fraction of it is in the frame and not covered."""
 
 
 def visible_part(owners: np.ndarray, index: int, whole_area: int) -> dict | None:
@@ -53,7 +53,7 @@ def category_records() -> list[dict]:
 
 
 def open_world_groups(known: int) -> dict:
-    """Top-level entries of an annotation file that say who is known.
+    """Top-level entries of an annotation file that define known classes.
 
     Args:
         known: 4, 8 or 16 known shapes.

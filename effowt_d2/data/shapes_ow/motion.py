@@ -12,7 +12,7 @@ from .vocabulary import SHAPES
 # chance and shapes of the pools a video's objects come from: known with 8 classes, known with 16, never
 # labelled, novel
 _POOLS = ((0.4, SHAPES[:8]), (0.2, SHAPES[8:16]), (0.2, SHAPES[16:22]), (0.2, SHAPES[22:]))
-_TWIN_VIDEOS = 0.6  # share of videos in which one object has look-alikes
+_TWIN_VIDEOS = 0.6  # fraction of videos in which one object has look-alikes
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _path(rng: np.random.Generator, *, radii: tuple[float, float], frames: int, 
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(turning)
     steps = speed * np.stack([np.cos(heading), np.sin(heading)], axis=1)
     places = rng.uniform(0.05 * size, 0.95 * size, 2) + np.cumsum(steps, axis=0)
-    # an object is out of sight beyond its radius; the wall is farther, so it stays away for some frames
+    # an object is invisible outside its radius; the wall is farther, so it stays away for some frames
     places = _fold(places, low=-1.8 * radius, high=size + 1.8 * radius)
     angles = rng.uniform(0, 2 * np.pi) + rng.uniform(-0.14, 0.14) * time
     return tuple(
@@ -74,7 +74,7 @@ def _fold(places: np.ndarray, *, low: float, high: float) -> np.ndarray:
 
 
 def camera_path(rng: np.random.Generator, *, frames: int, reach: float) -> np.ndarray:
-    """Camera offsets (frames, 2) in pixels, smooth with a little shake, never beyond ``reach``."""
+    """Camera offsets (frames, 2) in pixels, smooth with a little shake, at most ``reach``."""
     time = np.arange(frames)[:, None]
     swing, start, period = rng.uniform(0, 0.85, 2), rng.uniform(0, 2 * np.pi, 2), rng.uniform(14, 40, 2)
     sway = swing * reach * np.sin(start + 2 * np.pi * time / period)

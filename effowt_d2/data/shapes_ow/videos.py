@@ -86,8 +86,8 @@ def _frames(rng: np.random.Generator, split: VideoSplit, tracks: list[Track]):
             seen = Pose(pose.x - shift_x, pose.y - shift_y, pose.radius, pose.angle)
             areas.append(draw_object(frame, owners, number, track.look, seen, light=light))
         parts = {number: visible_part(owners, number, area) for number, area in enumerate(areas)}
-        picture = finish_frame(frame, rng, (gain + flicker[time], offset, noise))
-        yield picture, {number: part for number, part in parts.items() if part}
+        image = finish_frame(frame, rng, (gain + flicker[time], offset, noise))
+        yield image, {number: part for number, part in parts.items() if part}
 
 
 def write_videos(split: VideoSplit, folder: Path) -> None:
@@ -126,9 +126,9 @@ def _write_video(split: VideoSplit, index: int, folder: Path, document: dict) ->
     )
     tracks, frames = draw_video(split, index)
     first, seen = len(document["tracks"]) + 1, set()
-    for time, (picture, parts) in enumerate(frames):
+    for time, (image, parts) in enumerate(frames):
         file_name = f"frames/{name}/{time + 1:04d}.jpg"
-        write_jpeg(folder / file_name, picture)
+        write_jpeg(folder / file_name, image)
         image = {"id": len(document["images"]) + 1, "video_id": index + 1, "file_name": file_name, **shape}
         document["images"].append({**image, "frame_index": time, "video": name})
         for number, part in parts.items():

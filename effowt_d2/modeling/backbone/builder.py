@@ -45,7 +45,7 @@ class EffOWTBackbone(Backbone):
         ValueError: an unknown level or format, no channels, or a tower of another stride than 16.
 
     Attributes:
-        takes_image_sizes: tells our meta-architecture that :meth:`forward` can blind itself to padding.
+        takes_image_sizes: tells :class:`OpenWorldTracker` that :meth:`forward` can mask padding.
     """
 
     takes_image_sizes = True
@@ -153,7 +153,7 @@ class EffOWTBackbone(Backbone):
         if self.training:
             log_gates(self.tower)
         levels = self.strategy(pixels, dict(zip(numbers, taps)), image_sizes)
-        # boxes are pooled in the number format of the maps, and bfloat16 places them to 4 pixels in 1024
+        # RoI pooling uses the dtype of the feature maps, and bfloat16 places them to 4 pixels in 1024
         levels = {name: x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for name, x in levels.items()}
         return with_coarser(levels, self._out_features)
 

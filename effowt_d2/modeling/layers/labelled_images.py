@@ -25,5 +25,5 @@ class LabelledImages(ImageList):
 
 
 def complete_of(images: ImageList) -> list[bool]:
-    """``complete`` of each image of a batch; true where the batch doesn't tell."""
+    """``complete`` of each image of a batch; true where the batch has no such field."""
     return getattr(images, "complete", [True] * len(images.image_sizes))

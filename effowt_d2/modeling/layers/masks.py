@@ -71,7 +71,7 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def extend_edges(features: list[Tensor], masks: list[Tensor | None]) -> list[Tensor]:
-    """Repeat the image's last row and column over the padding, as sampling beyond the canvas would.
+    """Repeat the image's last row and column over the padding, as edge replication.
 
     RoI pooling reads up to one cell past the border of a map. This makes it read the same there for an image alone
     and for the same image on a larger canvas.

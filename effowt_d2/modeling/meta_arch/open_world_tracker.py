@@ -32,7 +32,7 @@ _REID_KEYS = {
 class OpenWorldTracker(GeneralizedRCNN):
     """A two-stage detector with a ReID head, trained on two views of still images and run on videos.
 
-    Any Detectron2 backbone will do. One with a true attribute ``takes_image_sizes`` is told the valid area of each
+    Any Detectron2 backbone will do. One with a true attribute ``takes_image_sizes`` gets the valid area of each
     image as ``backbone(x, image_sizes=[(h, w), ...])``.
 
     Args:

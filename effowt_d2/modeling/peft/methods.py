@@ -149,7 +149,7 @@ class DenseAdapterMethod(PeftMethod):
 
 
 def build_peft(cfg: CfgNode, name: str) -> PeftMethod:
-    """The method of that name, with what ``MODEL.PEFT`` says about it.
+    """The method of that name, configured by ``MODEL.PEFT``.
 
     Raises:
         ValueError: the name is not registered.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 __all__ = ["QualityOutputLayers"]
 
 MIN_IOU = 0.3
-"""Boxes that overlap no labelled object by more say nothing of how well they fit one."""
+"""Least IoU with a labelled object for a box to train the predicted quality."""
 
 
 class QualityOutputLayers(FastRCNNOutputLayers):

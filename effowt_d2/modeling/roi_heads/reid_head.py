@@ -1,4 +1,4 @@
-"""The ReID head: a box of the pyramid becomes an embedding that tells one object from another."""
+"""The ReID head: an embedding of each box that distinguishes objects."""
 
 from collections.abc import Sequence
 

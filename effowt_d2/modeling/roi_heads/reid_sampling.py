@@ -21,7 +21,7 @@ class ReIDSampler:
 
     Args:
         batch_size: RoIs at most.
-        positive_fraction: share of positives at most.
+        positive_fraction: fraction of positives at most.
         negatives_per_positive: negatives drawn per drawn positive, at most.
         positive_iou: a RoI overlapping an object by this much or more shows that object.
         negative_iou: a RoI overlapping every object by less is background.
@@ -75,8 +75,8 @@ class ReIDSampler:
         overlap, nearest = pairwise_iou(targets.gt_boxes, boxes).max(dim=0)
         ids = targets.gt_ids[nearest]
         positives = _draw((overlap >= self.positive_iou) & (ids >= 0), int(self.batch_size * self.positive_fraction))
-        room = min(self.batch_size - len(positives), int(self.negatives_per_positive * len(positives)))
-        negatives = _draw(overlap < self.negative_iou, room)
+        limit = min(self.batch_size - len(positives), int(self.negatives_per_positive * len(positives)))
+        negatives = _draw(overlap < self.negative_iou, limit)
         ids = torch.cat([ids[positives], torch.full_like(negatives, BACKGROUND)])
         return boxes[torch.cat([positives, negatives])], ids
 

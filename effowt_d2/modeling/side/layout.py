@@ -27,7 +27,7 @@ class SideLayout:
         sim_scales: strides whose blocks mix sparsely.
 
     Raises:
-        ValueError: the numbers do not fit together; the message says which and why.
+        ValueError: the numbers do not fit together; the message gives them and the reason.
     """
 
     tower_dim: int

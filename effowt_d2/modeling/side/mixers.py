@@ -64,7 +64,7 @@ class Mixer(nn.Module):
 
 
 class LineMixer(Mixer):
-    """Means along lines, weighted by what :meth:`matrix` says."""
+    """Means along lines, weighted by :meth:`matrix`."""
 
     @property
     def num_mixes(self) -> int:

@@ -33,7 +33,7 @@ NONE = "none"
 REDUCTIONS: Registry[type[TokenReduction]] = Registry("token reductions", argument="reduction")
 
 SCORE_SOURCES = ("auto", "class", "mean", "learned")
-"""Whose attention says which tokens stay: the class token's, that of the mean query of all tokens, or that of either
+"""Whose attention selects the tokens: the class token's, that of the mean query of all tokens, or that of either
 plus a trained offset; ``auto`` is ``class`` where there is a class token, else ``mean``."""
 
 REBUILDS = {"hold": 0.0, "follow": 1.0}

@@ -1,4 +1,4 @@
-"""The tensors that a tower was loaded with, told apart from what is attached to it later: by identity, not by name."""
+"""The tensors that a tower was loaded with, distinguished by identity, not by name, from what is attached later."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Towers by open_clip's names, with weights that are there or an error that says what is missing."""
+"""Towers by open_clip's names, with weights, or an error that names what is missing."""
 
 import logging
 import os
@@ -44,12 +44,12 @@ def build_tower(
 
     It is yet to be finalised, if it has a precision of its own or is to be compiled.
 
-    Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` says.
+    Under ``torch.device("meta")`` nothing is loaded or allocated, whatever ``weights`` is.
 
     Args:
         name: open_clip's model name, a model shipped with this package, or ``timm://NAME`` for one of timm's ViTs.
         weights: ``openclip://TAG``, ``effowt://NAME``, or a file (.pt, .bin, .safetensors) of the whole CLIP model or
-            of one of EVA's detectors, which are told apart by their keys.
+            of one of EVA's detectors, detected by its keys.
         allow_random: empty weights mean random ones instead of an error.
         canvas: side of the position canvas in tokens; 0 keeps the pre-training grid.
         frozen, window, global_blocks, precision, compile_backend, stride, drop_path: see :class:`Tower`.

@@ -114,7 +114,7 @@ def _check_relative(net: Mapping[str, Tensor], file: str, drop: bool, report: We
 
 
 def _note_rotary(net: Mapping[str, Tensor], report: WeightsReport) -> None:
-    """Tell on which canvas and in which windows the detector worked."""
+    """Log the detector's canvas and windows."""
 
     def side(key: str) -> int:
         table: Tensor | None = net.get(key)

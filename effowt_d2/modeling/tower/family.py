@@ -99,7 +99,7 @@ class Family(nn.Module):
         return None
 
     def _patches(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, 3, H, W) -> patches (B, d, h, w); the mask (B, h, w) is for embeddings that look beyond a patch."""
+        """(B, 3, H, W) -> patches (B, d, h, w); the mask (B, h, w) is for embeddings with a receptive field larger than a patch."""
         raise NotImplementedError
 
     def _positions(self) -> Tensor:

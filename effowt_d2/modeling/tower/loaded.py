@@ -35,7 +35,7 @@ class LoadedTower(Family):
 
     What trains is what requires a gradient, of the tensors that were loaded (``base``) or of what is attached:
     ``adapters`` by block number and role, and ``companions`` by name, modules whose ``start()`` gives a ``BlockHook`` for
-    each pass. ``attached`` says what that is, by name and in plain values, for the headers of checkpoints; ``merged`` that
+    each pass. ``attached`` describes it by name and plain values, for the headers of checkpoints; ``merged`` that
     the adapters were folded into the weights, and do not run.
 
     Args:

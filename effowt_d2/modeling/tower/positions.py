@@ -18,7 +18,7 @@ def on_canvas(positions: Tensor, side: int) -> Tensor:
 
 
 def top_left(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The top left (h, w) of (..., side, side); beyond the canvas, its last row or column is repeated."""
+    """The top left (h, w) of (..., side, side); outside the canvas, its last row or column is repeated."""
     rows, columns = (
         torch.arange(length, device=positions.device).clamp(max=side - 1)
         for length, side in zip(grid, positions.shape[-2:])

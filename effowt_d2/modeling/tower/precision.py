@@ -1,4 +1,4 @@
-"""Number format and compilation of a tower: what makes it cheaper without changing what it is."""
+"""Dtype and compilation of a tower."""
 
 from collections.abc import Callable
 

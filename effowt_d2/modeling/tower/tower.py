@@ -189,7 +189,7 @@ class Tower(LoadedTower):
         if max(grid) > side and not self._warned:
             self._warned = True
             logger.warning(
-                "an image of %d x %d tokens exceeds the position canvas of %d (MODEL.VLM.CANVAS): tokens beyond it "
+                "an image of %d x %d tokens exceeds the position canvas of %d (MODEL.VLM.CANVAS): tokens outside it "
                 "share the last position",
                 *grid,
                 side,

@@ -18,7 +18,7 @@ from effowt_d2.utils.arguments import bad_argument
 __all__ = ["Parts", "in_windows", "key_mask", "window_blocks"]
 
 EVERY = 4
-"""One block in so many is global, counted back from the last, unless the config says which."""
+"""One block in so many is global, counted back from the last, unless the config lists them."""
 
 
 def window_blocks(window: int, global_blocks: Sequence[int], depth: int) -> frozenset[int]:

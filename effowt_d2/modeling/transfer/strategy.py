@@ -34,7 +34,7 @@ is built with ``(cfg, tower=tower)``."""
 
 
 class TransferStrategy(nn.Module):
-    """Base of the necks. The tower belongs to the backbone; a neck only says what it needs of it.
+    """Base of the necks. The tower belongs to the backbone; a neck only declares what it needs of it.
 
     Attributes:
         needs_samples: :meth:`initialise` wants labelled training samples.
@@ -150,7 +150,7 @@ def preset_names() -> list[str]:
 
 
 def transfer_of(cfg: CfgNode) -> Transfer:
-    """What the config chooses: the preset, but for the keys that say otherwise.
+    """What the config chooses: the preset, with the keys that override it.
 
     Raises:
         ValueError: there is no such preset.
