@@ -126,9 +126,9 @@ def _write_video(split: VideoSplit, index: int, folder: Path, document: dict) ->
     )
     tracks, frames = draw_video(split, index)
     first, seen = len(document["tracks"]) + 1, set()
-    for time, (image, parts) in enumerate(frames):
+    for time, (pixels, parts) in enumerate(frames):
         file_name = f"frames/{name}/{time + 1:04d}.jpg"
-        write_jpeg(folder / file_name, image)
+        write_jpeg(folder / file_name, pixels)
         image = {"id": len(document["images"]) + 1, "video_id": index + 1, "file_name": file_name, **shape}
         document["images"].append({**image, "frame_index": time, "video": name})
         for number, part in parts.items():
