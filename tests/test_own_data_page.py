@@ -58,11 +58,11 @@ def test_the_walk(folder):
     run_python("-c", snippet, cwd=folder)
     converted = json.loads((folder / "data" / "train.json").read_text())
     assert len(converted["images"]) == 6 and len(converted["annotations"]) == 9
-    said = []
+    outputs = []
     for program, script, *options in commands():
         assert program == "python" and (ROOT / script).is_file()
-        said.append(run_python(ROOT / script, *options, *SMALL.get(script, []), cwd=folder))
-    check, before, train, score, track, last = said
+        outputs.append(run_python(ROOT / script, *options, *SMALL.get(script, []), cwd=folder))
+    check, before, train, score, track, last = outputs
     assert_says(check, "coco", "tao", "known: 2 objects", "unknown: 1 objects")
     assert_says(before, "my_val", "OWTA")
     assert_says(train, "my_train", "trained on", "known: 2 objects")

@@ -4,7 +4,7 @@
     python tools/benchmark_reading.py --minutes 20 --size 640 360 --fps 30 --json OUT
 
 The video is synthetic (H.264). Each measurement is a process of its own: "seek" opens the video two seconds before its end
-and reads one frame, "read" reads all frames. Peak memory is what the system says of that process (ru_maxrss).
+and reads one frame, "read" reads all frames. Peak memory is that of the process (ru_maxrss).
 """
 
 import argparse

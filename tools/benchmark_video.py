@@ -4,7 +4,7 @@
     python tools/benchmark_video.py --minutes 1 10 --fps 10 --stride 2 --max-side 256 --json OUT
 
 The videos are synthetic: discs that move over a textured ground. Each run is a process of its own and writes a drawn
-video, TAO JSON and COCO-VID JSON; peak memory is what the system says of that process (ru_maxrss).
+video, TAO JSON and COCO-VID JSON; peak memory is that of the process (ru_maxrss).
 """
 
 import argparse

@@ -69,7 +69,7 @@ def result_boxes(results: Results, image: np.ndarray, min_score: float) -> Frame
 def name_true_tracks(
     namer: TrackNamer, gt: GroundTruth, found: FrameBoxes, read: Callable[[int], np.ndarray]
 ) -> list[NamedTrack]:
-    """Name the found tracks of every video, and tell for each true track what its object was called at the end.
+    """Name the found tracks of every video, and return for each true track its final name.
 
     A found track stands for a true one if the IoU of their boxes over all frames, the sum of the intersections by that
     of the unions, is at least one half; each for one at most, so that the sum of these is greatest.

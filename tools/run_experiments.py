@@ -35,7 +35,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     add("--only", nargs="+", default=[], metavar="GROUP[/NAME]")
     add("--jobs", type=int, default=1, help="runs at once, each with one thread")
     add("--script", type=Path, default=ROOT / "train_net.py", help="the program that trains")
-    add("--list", action="store_true", help="say what is done and what is to do, and end")
+    add("--list", action="store_true", help="list finished and pending runs")
     args = parser.parse_args(arguments)
     if args.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {args.jobs}")
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(runner: Runner, launcher: Launcher, jobs: int) -> int:
-    """Run, and say what happened to those that did not finish."""
+    """Run, and report the runs that did not finish."""
     for path in runner.mark_killed():
         print(f"{path} was killed with its runner; it goes on now if it is in the selection", file=sys.stderr)
     if others := runner.foreign_revisions():

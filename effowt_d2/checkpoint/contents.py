@@ -94,7 +94,7 @@ def check_header(header: Mapping, model: nn.Module, file: str, *, only_warn: boo
         what = (
             "with something else attached to its tower" if _loaded(stored) == _loaded(present) else "on another tower"
         )
-        problem = f"{file} was trained {what}.\n  stored:  {_tell(stored)}\n  present: {_tell(present)}"
+        problem = f"{file} was trained {what}.\n  stored:  {_format_towers(stored)}\n  present: {_format_towers(present)}"
         if only_warn:
             logger.warning(problem)
             return
@@ -109,7 +109,7 @@ def _loaded(towers: Mapping) -> dict:
     return {path: (tower["name"], tower["weights_hash"]) for path, tower in towers.items()}
 
 
-def _tell(towers: Mapping) -> str:
+def _format_towers(towers: Mapping) -> str:
     def one(path: str, tower: Mapping) -> str:
         weights = "trained" if tower["weights_hash"] is None else f"frozen, weights {tower['weights_hash']}"
         attached = {name: settings for name, settings in tower.items() if name not in ("name", "weights_hash")}

@@ -1,4 +1,4 @@
-"""Model cards: found beside weights, and what they say to those who track photographs."""
+"""Model cards: found beside weights, and their warning for real video."""
 
 import json
 

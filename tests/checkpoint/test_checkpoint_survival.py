@@ -1,4 +1,4 @@
-"""What a resuming run is told, and what is kept of files that it cannot use."""
+"""What a resuming run reports, and what is kept of files that it cannot use."""
 
 import errno
 import io
@@ -65,11 +65,11 @@ def of_other_world(file, processes):
     torch.save(data, file)
 
 
-@pytest.mark.parametrize("processes, told", [(8, True), (1, False), (None, False)])
-def test_another_number_of_processes_is_reported(run, tmp_path, caplog, processes, told):
+@pytest.mark.parametrize("processes, reported", [(8, True), (1, False), (None, False)])
+def test_another_number_of_processes_is_reported(run, tmp_path, caplog, processes, reported):
     of_other_world(tmp_path / "model_29.pth", processes)
     assert run.resume_or_load("", resume=True)["iteration"] == 29
-    assert (not lacks(caplog.text, "run of 8", 1)) == told
+    assert (not lacks(caplog.text, "run of 8", 1)) == reported
 
 
 def test_evaluation_does_not_care_for_the_number_of_processes(run, make_small, tmp_path, caplog):

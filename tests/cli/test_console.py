@@ -40,12 +40,12 @@ def test_others_are_heard_only_where_that_is_asked_for(verbose, capsys):
                 logging.getLogger(name).log(logging.getLevelName(level), f"{name} {level}")
     assert (root.level, root.handlers) == before
     printed = capsys.readouterr().err
-    said = {
+    messages = {
         "of Python",
         *(f"{name} {level}" for name in ("others.part", "effowt_d2.part") for level in ("INFO", "WARNING")),
     }
-    heard = said if verbose else {"effowt_d2.part WARNING"}
-    assert {words for words in said if words in printed} == heard
+    printed_messages = messages if verbose else {"effowt_d2.part WARNING"}
+    assert {words for words in messages if words in printed} == printed_messages
     assert "others.part ERROR" in printed and "effowt_d2.part ERROR" in printed
 
 

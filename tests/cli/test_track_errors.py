@@ -188,10 +188,10 @@ def test_an_older_file_is_not_listed_where_the_new_one_failed(config_file, folde
     assert_says(printed.out, "r.txt (12 frames)")
 
 
-@pytest.mark.parametrize("choice, told", [((), True), (("--labels", "id,score"), False)])
-def test_letters_that_can_not_be_drawn_are_reported_once(config_file, tmp_path, capsys, choice, told):
+@pytest.mark.parametrize("choice, reported", [((), True), (("--labels", "id,score"), False)])
+def test_letters_that_can_not_be_drawn_are_reported_once(config_file, tmp_path, capsys, choice, reported):
     (tmp_path / "words.txt").write_text("disc\nétoile\nMünze\n")
     arguments = ["--vocabulary", tmp_path / "words.txt", "--output", tmp_path / "o.avi", *choice]
-    # told at the start of a run, so one that goes no further shows it; the dummy has no tower to name with
+    # reported at the start of a run, so one that goes no further shows it; the dummy has no tower to name with
     assert run(config_file, "--input", tmp_path / "gone.mp4", *arguments) == 2
-    assert capsys.readouterr().err.count("étoile") == told
+    assert capsys.readouterr().err.count("étoile") == reported

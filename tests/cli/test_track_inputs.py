@@ -49,14 +49,14 @@ def run(config_file, source, results, *more) -> int:
 
 @pytest.mark.parametrize("name", CASES)
 def test_exit_codes_of_inputs(config_file, tmp_path, capsys, name):
-    settings, code, said = CASES[name]
+    settings, code, messages = CASES[name]
     path = encode(tmp_path / name, size=(320, 240), **settings)
     if name.startswith("cut"):
         cut(path, 0.6)
     assert run(config_file, path, tmp_path / "r.csv") == code
     printed = capsys.readouterr()
     assert (tmp_path / "r.csv").exists() == (code == 0)
-    assert_says(printed.err if code else printed.out, *said)
+    assert_says(printed.err if code else printed.out, *messages)
 
 
 @pytest.mark.parametrize("name", FAILED)

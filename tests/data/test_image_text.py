@@ -58,7 +58,7 @@ def test_a_name_of_two_classes_is_omitted_from_both(caplog):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, parts",
     [
         ("bird\tcrane\nmachine\tcrane, derrick\n", ["bird", "crane"]),
         ("x\tcat\nx\tdog\n", ["'x'", "cat", "dog"]),
@@ -67,11 +67,11 @@ def test_a_name_of_two_classes_is_omitted_from_both(caplog):
     ],
     ids=["no name left", "an id twice", "unknown kind", "no names"],
 )
-def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path, text, told):
+def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path, text, parts):
     (tmp_path / "words.tsv").write_text(text)
     with pytest.raises(ValueError) as error:
         read_vocabulary(tmp_path / "words.tsv")
-    assert all(part in str(error.value) for part in [*told, "words.tsv"])
+    assert all(part in str(error.value) for part in [*parts, "words.tsv"])
 
 
 def test_texts_use_all_names_and_the_description():

@@ -1,4 +1,4 @@
-"""Two views of a picture whose objects can be told by their colour, and frames as they come."""
+"""Two views of an image whose objects differ in colour, and unchanged frames."""
 
 import numpy as np
 import pytest

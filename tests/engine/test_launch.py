@@ -89,9 +89,9 @@ def test_two_runs_at_once_do_not_meet(tmp_path):
     for token in ("a", "b"):
         threads = json.loads((tmp_path / f"{token}_alone.json").read_text())
         for rank in range(2):
-            said = json.loads((tmp_path / f"{token}{rank}.json").read_text())
-            assert said["place"] == [rank, 2, rank, 2] and said["tokens"] == [token, token]
-            assert said["threads"] == max(1, threads // 2)
+            record = json.loads((tmp_path / f"{token}{rank}.json").read_text())
+            assert record["place"] == [rank, 2, rank, 2] and record["tokens"] == [token, token]
+            assert record["threads"] == max(1, threads // 2)
 
 
 @pytest.fixture

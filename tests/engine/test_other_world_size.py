@@ -1,4 +1,4 @@
-"""A run goes on with another number of processes, says so, and evaluates fewer videos than processes."""
+"""A run continues with another number of processes, logs it, and evaluates fewer videos than processes."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def test_machines_that_do_not_share_the_folder_are_refused(tmp_path, port):
         choice = dict(env=environment(tmp_path / "shapes"), stderr=subprocess.PIPE, text=True)
         machines.append(subprocess.Popen([*command, *arguments], **choice))
     for machine in machines:
-        said = machine.communicate(timeout=600)[1]
-        assert machine.returncode != 0 and "resume_or_load" in said
-        (line,) = [line for line in said.splitlines() if line.startswith("train_net.py: error: ")]
+        stderr = machine.communicate(timeout=600)[1]
+        assert machine.returncode != 0 and "resume_or_load" in stderr
+        (line,) = [line for line in stderr.splitlines() if line.startswith("train_net.py: error: ")]
         assert "ValueError" in line and "[3, 0]" in line and "OUTPUT_DIR" in line

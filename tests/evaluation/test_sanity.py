@@ -1,4 +1,4 @@
-"""What the scorer says about input that can be scored and looks wrong; no score changes."""
+"""Warnings about input that can be scored and looks wrong; no score changes."""
 
 import json
 import logging
@@ -29,14 +29,14 @@ def warnings(caplog, found, document=None, **options):
 
 
 def test_no_warning_about_good_results(caplog):
-    said, scores = warnings(caplog, results())
-    assert said == [] and scores["all"]["OWTA"] == pytest.approx(100)
+    messages, scores = warnings(caplog, results())
+    assert messages == [] and scores["all"]["OWTA"] == pytest.approx(100)
     assert [scores[subset]["objects"] for subset in ("all", "known", "unknown")] == [3, 2, 1]
 
 
 def test_images_without_results(caplog):
-    said, _ = warnings(caplog, [entry for entry in results() if entry["image_id"] not in (2, 4, 5, 6)])
-    (message,) = said
+    messages, _ = warnings(caplog, [entry for entry in results() if entry["image_id"] not in (2, 4, 5, 6)])
+    (message,) = messages
     assert_says(message, "4 of 6", "1 videos")
     (message,), scores = warnings(caplog, [])
     assert_says(message, "6 of 6", "2 videos")
@@ -64,8 +64,8 @@ def test_ground_truth_is_looked_at_too(caplog):
     for label in document["annotations"]:
         x, y, w, h = label["bbox"]
         label["bbox"] = [x, y, x + w, y + h]
-    said, _ = warnings(caplog, results(), document)
-    assert any("annotations" in message and "[x0, y0, x1, y1]" in message for message in said)
+    messages, _ = warnings(caplog, results(), document)
+    assert any("annotations" in message and "[x0, y0, x1, y1]" in message for message in messages)
 
 
 def test_groups_without_an_object(caplog):

@@ -16,8 +16,8 @@ from effowt_d2.engine import launch
 def write_marker(token: str, folder: str) -> None:
     """Leave a file with the process's place, its threads and the tokens of all processes that it met."""
     place = [comm.get_rank(), comm.get_world_size(), comm.get_local_rank(), comm.get_local_size()]
-    said = {"place": place, "threads": torch.get_num_threads(), "tokens": comm.all_gather(token)}
-    Path(folder, f"{token}{comm.get_rank()}.json").write_text(json.dumps(said))
+    record = {"place": place, "threads": torch.get_num_threads(), "tokens": comm.all_gather(token)}
+    Path(folder, f"{token}{comm.get_rank()}.json").write_text(json.dumps(record))
 
 
 def fail(how: str) -> None:

@@ -1,4 +1,4 @@
-"""Videos of every container and codec that PyAV can write; the brightness of a frame tells its number."""
+"""Videos of every container and codec that PyAV can write; the brightness of a frame encodes its number."""
 
 from collections.abc import Sequence
 from fractions import Fraction

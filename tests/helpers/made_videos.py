@@ -1,4 +1,4 @@
-"""Videos made on the spot: the brightness of a frame tells its number."""
+"""Videos made on the spot: the brightness of a frame encodes its number."""
 
 from pathlib import Path
 

@@ -41,7 +41,7 @@ def random_set(seed, videos=3, frames=4, objects=3, extra=4, faults=FAULTS):
 def tied_set(seed, frames=6, objects=9, count=30):
     """One video whose frames hold the same boxes in another order, under other ids.
 
-    Many tracks then agree equally well with an object, and only the rounding of sums tells them apart.
+    Many tracks then agree equally well with an object, and only the rounding of sums distinguishes them.
     """
     rng = np.random.default_rng(seed)
     shapes = np.array([[0, 0, 10, 10], [3, 1, 10, 10], [1, 5, 7, 10]])

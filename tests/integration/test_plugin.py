@@ -164,11 +164,11 @@ def test_reported_levels_are_correct():
     backbone = build_model(config(YAML[0])).backbone.eval()
     with torch.no_grad():
         levels = backbone(torch.randn(1, 3, 128, 160))
-    told = backbone.output_shape()
-    assert list(levels) == list(told) == ["p2", "p3", "p4", "p5", "p6", "p7"]
+    reported = backbone.output_shape()
+    assert list(levels) == list(reported) == ["p2", "p3", "p4", "p5", "p6", "p7"]
     for name, level in levels.items():
-        stride = told[name].stride
-        assert level.shape == (1, told[name].channels, -(-128 // stride), -(-160 // stride)), name
+        stride = reported[name].stride
+        assert level.shape == (1, reported[name].channels, -(-128 // stride), -(-160 // stride)), name
     assert torch.equal(levels["p7"], levels["p6"][..., ::2, ::2])
 
 

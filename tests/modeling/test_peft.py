@@ -24,7 +24,7 @@ METHODS = {
     "tmoe": (*LORA, "MODEL.PEFT.METHOD", "tmoe", "MODEL.PEFT.TMOE.NUM_EXPERTS", 3),
     "experts": (*LORA, "MODEL.PEFT.METHOD", "tmoe", "MODEL.PEFT.TMOE.NUM_EXPERTS", 2),
 }
-SAID = {
+MESSAGE_PARTS = {
     "lora": ["lora", "'rank': 4", "'scale': 16.0"],
     "rank 8": ["lora", "'rank': 8"],
     "scale 2": ["lora", "'scale': 2.0"],
@@ -131,7 +131,9 @@ def test_a_checkpoint_of_another_method_is_one_error(tiny, tmp_path, stored, pre
     EffOWTCheckpointer(tiny_backbone(tiny, *METHODS[stored]), str(tmp_path)).save("model")
     other = tiny_backbone(tiny, *METHODS[present])
     before = {key: value.clone() for key, value in other.state_dict().items()}
-    with raises(CheckpointError, "model.pth", "MODEL.PEFT", *SAID.get(stored, []), *SAID.get(present, [])):
+    with raises(
+        CheckpointError, "model.pth", "MODEL.PEFT", *MESSAGE_PARTS.get(stored, []), *MESSAGE_PARTS.get(present, [])
+    ):
         EffOWTCheckpointer(other).load(str(tmp_path / "model.pth"))
     assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items())
 

@@ -1,4 +1,4 @@
-"""Both towers from one file, and what is said about files that hold only one."""
+"""Both towers from one file, and errors of files that hold only one."""
 
 import numpy as np
 import open_clip

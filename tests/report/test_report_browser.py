@@ -214,8 +214,8 @@ def test_scores_and_failures_are_shown(show, tmp_path):
     page = show(run_with_failures(), gt=make_gt(tmp_path / "gt.json"))
     cells = page.evaluate("[...document.querySelectorAll('#owta tbody tr')].map(row => row.innerText)")
     assert [cell.split()[:2] for cell in cells] == [["all", "3"], ["known", "1"], ["unknown", "2"]]
-    told = page.evaluate("[...document.querySelectorAll('.case p')].map(p => p.textContent)")
-    assert told == ["object 3 (fox): missed in 6 of 8 frames", "object 2 (<b>owl</b>): 1 switch in 8 frames"]
+    captions = page.evaluate("[...document.querySelectorAll('.case p')].map(p => p.textContent)")
+    assert captions == ["object 3 (fox): missed in 6 of 8 frames", "object 2 (<b>owl</b>): 1 switch in 8 frames"]
     assert page.evaluate("document.querySelectorAll('.case img').length") == 3
 
 

@@ -1,4 +1,4 @@
-"""Domains of settings: what they hold, and that their text says so."""
+"""Domains of settings: what they hold, and their text."""
 
 import math
 

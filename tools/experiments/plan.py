@@ -6,7 +6,7 @@ __all__ = ["Claim", "Group", "Plan", "PlanError", "Variant"]
 
 
 class PlanError(ValueError):
-    """The plan can't be run; the message says where it is wrong."""
+    """The plan is invalid; the message locates the fault."""
 
 
 @dataclass(frozen=True)

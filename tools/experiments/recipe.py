@@ -20,7 +20,7 @@ JUDGED_BY = "OWTA-all"
 
 
 class NotReady(Exception):
-    """What a variant needs has not been run; the message says what."""
+    """What a variant needs has not been run; the message names it."""
 
 
 @dataclass(frozen=True)

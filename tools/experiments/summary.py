@@ -1,4 +1,4 @@
-"""What the table of runs says about each variant: the rows that count, means, spreads, paired differences."""
+"""Statistics of each variant from the table of runs: valid rows, means, spreads, paired differences."""
 
 import itertools
 import json

@@ -84,7 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--weights", required=True, help="what is converted")
     parser.add_argument("--output", required=True, type=Path)
-    parser.add_argument("--assume-scale", action="store_true", help="the file does not say how its updates are scaled")
+    parser.add_argument(
+        "--assume-scale", action="store_true", help="use the scale of the config for a file without one"
+    )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs")
     args = parser.parse_args(arguments)
     try:

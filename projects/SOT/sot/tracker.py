@@ -34,7 +34,7 @@ class _Video:
 class SingleObjectTracker(nn.Module):
     """Follows the objects whose boxes are given in the first frame.
 
-    A subclass says what is remembered (:meth:`remember`, :meth:`admit`) and computes responses (:meth:`look`).
+    A subclass defines what is remembered (:meth:`remember`, :meth:`admit`) and computes responses (:meth:`look`).
 
     Args:
         backbone: encodes templates and search crops.

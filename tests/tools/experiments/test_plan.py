@@ -1,4 +1,4 @@
-"""The plan: what variants become of it, and mistakes in it told in one line before anything runs."""
+"""The plan: what variants become of it, and mistakes in it reported in one line before anything runs."""
 
 import copy
 

@@ -107,7 +107,7 @@ def _text(path: Path, values: np.ndarray, delimiter: str = ",") -> None:
 
 
 def _seen_boxes(clip: MadeClip) -> np.ndarray:
-    """x, y, width, height, zeros where there is no target: what layouts without flags say."""
+    """x, y, width, height, zeros without a target, as in layouts without flags."""
     return xyxy_to_xywh(clip.boxes) * clip.present[:, None]
 
 

@@ -19,8 +19,8 @@ class TargetSequence:
         files: of the N frames, in order.
         boxes: (N, 4) float64 x0, y0, x1, y1 in pixels, NaN where there is none. A test sequence whose truth is withheld has
             one box.
-        present: (N,) bool: the annotation says that the target can be seen; all where it says nothing.
-        cover: (N,) int: how much of it can be seen, 0 to 8, where the dataset says so; frames with 0 are not scored.
+        present: (N,) bool: the target is visible by the annotation; all without such a flag.
+        cover: (N,) int: how much of it can be seen, 0 to 8, if the dataset has it; frames with 0 are not scored.
         size: (height, width) of the frames, where the annotation names it.
         text: a description of the target.
         still: the one frame is a still image.

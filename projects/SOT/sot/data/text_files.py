@@ -98,7 +98,7 @@ def optional_text(path: Path) -> str:
 
 
 def ini_size(path: Path, sequence: str) -> tuple[int, int] | None:
-    """(height, width) of ``resolution: (width, height)`` in the section METAINFO; None where it is not said.
+    """(height, width) of ``resolution: (width, height)`` in the section METAINFO; None if missing.
 
     Raises:
         DatasetError: the file or the entry is malformed.

@@ -13,7 +13,7 @@ class Rules:
 
     An invalid box, and with ``flags`` a target that is flagged absent, is a miss for success and precision. For
     normalised precision it counts as a hit, an inheritance of the scripts, unless ``normalised_by_flag``: then it is a
-    miss where the flag says absent, and errors are compared in float32, so that one of exactly 0.20 is a miss too.
+    miss if the flag is absent, and errors are compared in float32, so that one of exactly 0.20 is a miss too.
 
     Attributes:
         flags: frames that are flagged absent count as such, whatever their box.
