@@ -1,4 +1,4 @@
-"""Every configuration key of the plugin, one line of meaning each.
+"""Every configuration key of the plugin, with one line of meaning.
 
 The symbols in brackets are those of the EffOWT paper (arXiv 2504.05141) and of docs/methods/effowt.md.
 """
@@ -40,60 +40,60 @@ def _add_tower(cfg: CN) -> None:
     cfg.MODEL.VLM.ALLOW_RANDOM = False
     # side length, in tokens, of the canvas the position table is resized to once; 0: the pre-training grid
     cfg.MODEL.VLM.CANVAS = 64
-    # side, in tokens, of the windows that the tower's blocks run in; 0: all blocks see the whole map, as pre-trained
+    # window side, in tokens, of the tower's attention; 0: global, as pre-trained
     cfg.MODEL.VLM.WINDOW = 0
-    # with WINDOW: numbers of the blocks that see the whole map; []: every fourth, the last included
+    # with WINDOW: numbers of the blocks with global attention; []: every fourth, the last included
     cfg.MODEL.VLM.GLOBAL_BLOCKS = []
     # dtype of a frozen tower's weights and computation: float32 | bfloat16 | float16
     cfg.MODEL.VLM.PRECISION = "float32"
     # backend of torch.compile for the tower's blocks, such as "inductor"; "": not compiled
     cfg.MODEL.VLM.COMPILE = ""
-    # pixels per token: 16, or the tower's patch size, which images are not scaled for; a pyramid needs 16
+    # pixels per token: 16, or the tower's patch size (images are not scaled then); a pyramid needs 16
     cfg.MODEL.VLM.STRIDE = 16
-    # probability that a half of a block is left out for an image, where something inside the tower trains
+    # stochastic depth of a trained tower: probability that half of a block is dropped for an image
     cfg.MODEL.VLM.DROP_PATH = 0.0
-    # True: take an EVA detection checkpoint without its relative positions, which changes its features
+    # True: ignore the relative positions of an EVA detection checkpoint, which changes its features
     cfg.MODEL.VLM.DROP_RELATIVE_POSITIONS = False
 
-    # True: load checkpoints that hold more than tensors and plain values; such a file can run any code
+    # True: load pickles with more than tensors and plain values; such a file can run any code
     cfg.MODEL.UNSAFE_PICKLE = False
-    # True: load what fits of MODEL.WEIGHTS, also of another model's checkpoint, and list the rest
+    # True: load the matching tensors of MODEL.WEIGHTS and list the others
     cfg.MODEL.PARTIAL = False
 
     cfg.MODEL.TRANSFER = CN()
     # preset of PEFT.METHOD and NECK: zero_shot (none, pyramid) | full (full, pyramid) | side (none, side)
     cfg.MODEL.TRANSFER.STRATEGY = "side"
-    # where the pyramid comes from: pyramid (on the last block) | side (a side network); "": set by STRATEGY
+    # source of the pyramid: pyramid (last block) | side (side network); "": set by STRATEGY
     cfg.MODEL.TRANSFER.NECK = ""
     # channels of every pyramid level
     cfg.MODEL.TRANSFER.OUT_CHANNELS = 256
-    # levels that the backbone gives, at strides 4 to 128; what only others need is not built
+    # output levels of the backbone, at strides 4 to 128; layers used by other levels only are not built
     cfg.MODEL.TRANSFER.LEVELS = ["p2", "p3", "p4", "p5", "p6", "p7"]
 
 
 def _add_tokens(cfg: CN) -> None:
     cfg.MODEL.TOKENS = CN()
     tokens = cfg.MODEL.TOKENS
-    # which tokens the tower runs on: none (all) | sparse (the most attended ones) | merge (one of each uniform window)
+    # token reduction: none | sparse (keep the most attended tokens) | merge (merge similar windows)
     tokens.REDUCTION = "none"
-    # blocks that take tokens out, between attention and MLP, ascending; []: three that cut the depth in four. In a tower
-    # with windows, blocks that see the whole map
+    # blocks that remove tokens between attention and MLP, ascending; []: three that divide the depth by four. In a tower
+    # with windows, blocks with global attention
     tokens.BLOCKS = []
-    # fraction of the tokens that each of these blocks keeps [r], in (0, 1]; one for all or one for each
+    # keep rate of these blocks [r], in (0, 1]; one for all or one per block
     tokens.KEEP_RATES = [0.7]
-    # side, in tokens, of the windows that each keep that fraction; 0: the tower's windows, or the whole map without them
+    # side, in tokens, of the windows that each keep that fraction; 0: the tower's windows, or the whole map
     tokens.WINDOW = 0
-    # sparse: whose attention counts: class | mean (query of all tokens) | learned (either, plus a trained offset) | auto
-    # (class where there is a class token, else mean)
+    # sparse: query of the attention score: class | mean (of all tokens) | learned (either, plus a trained offset) | auto
+    # (class if the tower has a class token, else mean)
     tokens.SCORE = "auto"
-    # sparse: the tokens taken out become one, which goes on in their place; False: they are gone
+    # sparse: True: fuse the removed tokens into one; False: discard them
     tokens.FUSE = True
-    # sparse: what a cell without a token holds, beside a trained gate that starts at 0: hold (its last value; needed where
-    # FUSE is False) | follow (that, plus the change of its fused token since)
+    # sparse: value of a cell without a token, beside a trained gate that starts at 0: hold (its last value; required with
+    # FUSE False) | follow (plus the change of its fused token since)
     tokens.REBUILD = "follow"
-    # merge: side, in tokens, of the windows that become one token
+    # merge: side, in tokens, of the merged windows
     tokens.MERGE_WINDOW = 2
-    # merge: mean cosine similarity of a window's tokens [tau] below which it stays as it is; -1: none
+    # merge: least mean cosine similarity of a merged window [tau]; -1: no limit
     tokens.MERGE_THRESHOLD = -1.0
 
 
@@ -106,19 +106,19 @@ def _add_peft(cfg: CN) -> None:
     peft.RANK = 64
     peft.ALPHA = 64.0
     peft.SCALE_RULE = "rank"
-    # probability that an input of an update is zeroed in training
+    # dropout on the input of an update
     peft.DROPOUT = 0.0
     # initial updates: normal (not zero), or kaiming | gaussian with a zero second matrix
     peft.INIT = "normal"
-    # layers of each block that get one: q, k, v and proj of the attention; fc1, fc2 and, where it is gated, gate of the MLP
+    # adapted layers of each block: q, k, v, proj of the attention; fc1, fc2 and, if it is gated, gate of the MLP
     peft.SITES = ["q", "k", "v", "proj", "fc1", "fc2", "gate"]
 
     peft.TMOE = CN()
     # experts of each layer [N]
     peft.TMOE.NUM_EXPERTS = 4
-    # True: every expert has a first matrix of its own
+    # True: a separate first matrix per expert
     peft.TMOE.ROUTE_COMPRESSION = False
-    # True: one more second matrix, for every token alike
+    # True: an additional expert without a gate
     peft.TMOE.UNGATED_EXPERT = False
 
     peft.ADAPTER = CN()
@@ -126,17 +126,17 @@ def _add_peft(cfg: CN) -> None:
     peft.ADAPTER.VARIANT = "paper"
     # width of the bottlenecks [b]
     peft.ADAPTER.DIM = 32
-    # factor of their outputs
+    # scale of their outputs
     peft.ADAPTER.SCALE = 1.0
 
 
 def _add_side(cfg: CN) -> None:
-    # where a key names a part (TOPOLOGY, INIT, KIND, SIM.FUSION), projects may register more of them
+    # projects may register further values of TOPOLOGY, INIT, KIND and SIM.FUSION
     cfg.MODEL.SIDE = CN()
     side = cfg.MODEL.SIDE
     # width divisor [r]: the side network is s = d / r wide
     side.REDUCTION = 4
-    # how the stages hang together: sequential (one ladder through strides 4, 8, 16)
+    # topology of the stages: sequential (one ladder through strides 4, 8, 16)
     side.TOPOLOGY = "sequential"
     # blocks per stage at strides 4, 8, 16
     side.BLOCKS = [3, 2, 1]
@@ -148,13 +148,13 @@ def _add_side(cfg: CN) -> None:
     side.TAP_SHARING = "stage"
     # window side, in tokens, of the attention per stage; 0: global
     side.WINDOWS = [16, 16, 0]
-    # what the side network starts from: scratch | l1 (cut from the tower, by the size of its weights)
+    # initialisation: scratch | l1 (pruned from the tower by weight magnitude)
     side.INIT = "scratch"
     # initial down-projection: "xavier", or "select" (identity rows at the kept residual channels)
     side.TAP_INIT = "xavier"
-    # recompute side blocks in the backward pass per stage instead of keeping their activations
+    # activation checkpointing of the side blocks, per stage
     side.CHECKPOINT = [False, False, False]
-    # the side network may hold at most this fraction of the tower's parameters; 0: no limit
+    # maximum of side parameters as a fraction of the tower's; 0: no limit
     side.MAX_FRACTION = 0.0
 
     side.GATE = CN()
@@ -168,27 +168,27 @@ def _add_side(cfg: CN) -> None:
     side.SIM = CN()
     # strides whose blocks mix sparsely (SIM) instead of by a dense MLP
     side.SIM.SCALES = [4]
-    # what mixes: axes (means along lines, with a weight per offset)
+    # mixer: axes (means along lines, with a weight per offset)
     side.SIM.KIND = "axes"
-    # lines a token sees: of row, column, diagonal, antidiagonal
+    # lines of a token: row, column, diagonal, antidiagonal
     side.SIM.AXES = ["row", "column", "diagonal", "antidiagonal"]
-    # offsets with a weight of their own [R]; further ones share the last
+    # offsets with their own weight [R]; larger ones use the last
     side.SIM.RANGE = 128
-    # channel groups [G] sharing a table of weights
+    # channel groups [G]; one table of weights each
     side.SIM.GROUPS = 8
-    # how the mixes become one map: sum (scaled by channel)
+    # fusion of the mixes: sum (scaled per channel)
     side.SIM.FUSION = "sum"
 
     side.FUSION = CN()
-    # how the pyramid levels mix the stages: weighted (trained weights)
+    # fusion of the stages into levels: weighted (trained weights)
     side.FUSION.KIND = "weighted"
     # depthwise 3x3 + 1x1 + LayerNorm after the mix
     side.FUSION.OUTPUT_CONV = True
 
 
 def _add_heads(cfg: CN) -> None:
-    # detection score: cls | objectness | geo (geometric mean of both) | quality (that of cls and the predicted overlap of
-    # the box with its object, which is learnt where objects are labelled)
+    # detection score: cls | objectness | geo (geometric mean of both) | quality (that of cls and the predicted IoU of
+    # the box, trained on labelled objects)
     cfg.MODEL.ROI_HEADS.SCORE = "cls"
 
     cfg.MODEL.REID = CN()
@@ -202,7 +202,7 @@ def _add_heads(cfg: CN) -> None:
     reid.NUM_GROUPS = 32
     # channels of the fully connected layer
     reid.FC_DIM = 1024
-    # side, in cells, of a pooled RoI; how it is pooled: MODEL.ROI_BOX_HEAD.POOLER_TYPE and POOLER_SAMPLING_RATIO
+    # side, in cells, of a pooled RoI; pooler: MODEL.ROI_BOX_HEAD.POOLER_TYPE and POOLER_SAMPLING_RATIO
     reid.POOLER_RESOLUTION = 7
     # RoIs per view, the fraction of positives, and negatives per positive, all at most
     reid.BATCH_SIZE_PER_IMAGE = 256
@@ -223,9 +223,9 @@ def _add_heads(cfg: CN) -> None:
 def _add_tracker(cfg: CN) -> None:
     cfg.TRACKER = CN()
     tracker = cfg.TRACKER
-    # settings to start from: tao | qdtrack | simowt | owtb; "" makes every key below compulsory
+    # preset of all settings: tao | qdtrack | simowt | owtb; "": every key below is required
     tracker.PRESET = "tao"
-    # each key below: None takes the preset's value
+    # None: the preset's value
     # an unmatched detection starts a track above INIT_SCORE; at or below KEEP_SCORE it is dropped
     tracker.INIT_SCORE = None
     tracker.KEEP_SCORE = None
@@ -233,7 +233,7 @@ def _add_tracker(cfg: CN) -> None:
     tracker.MATCH_SCORE = None
     # frames (of the processed sequence) a track is remembered unseen
     tracker.MEMORY_FRAMES = None
-    # the same in seconds of the video, in place of MEMORY_FRAMES; its frames must have a known rate
+    # the same in seconds, replaces MEMORY_FRAMES; needs a known frame rate
     tracker.MEMORY_SECONDS = None
     # weight of the new embedding in a track's embedding
     tracker.MOMENTUM = None
@@ -254,85 +254,85 @@ def _add_tracker(cfg: CN) -> None:
     tracker.ASSIGNMENT = None
     # weight of the box IoU in the similarity, in [0, 1]
     tracker.IOU_WEIGHT = None
-    # none | constant_velocity: how remembered boxes move before their overlap is taken; needs IOU_WEIGHT > 0
+    # motion model for the box IoU: none | constant_velocity; needs IOU_WEIGHT > 0
     tracker.MOTION = None
 
 
 def _add_naming(cfg: CN) -> None:
     cfg.NAMING = CN()
-    # texts around a word of the vocabulary, one {} each; their embeddings are averaged
+    # prompts around a word, one {} each; their embeddings are averaged
     cfg.NAMING.TEMPLATES = ["a photo of a {}."]
     # a crop's side is the longer side of the box times 1 + CONTEXT
     cfg.NAMING.CONTEXT = 0.25
-    # a crop is larger where it would be magnified more than this on its way into the tower; 0: no limit
+    # maximum magnification of a crop; larger crops are taken instead; 0: no limit
     cfg.NAMING.MAX_ZOOM = 0.0
-    # what surrounds the box in a crop: keep | blur
+    # pixels around the box in a crop: keep | blur
     cfg.NAMING.BACKGROUND = "keep"
-    # views that a track's name is pooled over, at most: its best ones
+    # maximum number of views that a track's name is pooled over
     cfg.NAMING.VIEWS = 4
-    # crops that go through the image tower per frame, at most
+    # maximum number of embedded crops per frame
     cfg.NAMING.BUDGET = 8
-    # a track whose best word is less probable than this has no name; 0: every track has one
+    # least probability of a name; 0: every track has one
     cfg.NAMING.MIN_SCORE = 0.0
-    # words for what is no object, such as "sky": a track that one of them suits best has no name
+    # background words such as "sky": a track that matches one best has no name
     cfg.NAMING.BACKGROUND_WORDS = []
 
 
 def _add_data(cfg: CN) -> None:
     cfg.DATA = CN()
-    # what makes the training batches, registered in effowt_d2.data.LOADERS
+    # training loader, registered in effowt_d2.data.LOADERS
     cfg.DATA.LOADER = "images"
-    # of LOADER "images": from a record to a training sample, registered in effowt_d2.data.MAPPERS
+    # mapper of LOADER "images", registered in effowt_d2.data.MAPPERS
     cfg.DATA.MAPPER = "two_views"
-    # datasets of one's own: lists of name, annotation file, image folder and, if it isn't to be detected, format
+    # custom datasets: lists of name, annotation file, image folder and, optionally, format
     cfg.DATA.REGISTER = []
     # the known classes, names or category ids: trained on, and scored as known; []: those of the datasets' files
     cfg.DATA.CLASSES = []
     # classes, names or ids, too close to the known ones to be scored as unknown; needs CLASSES
     cfg.DATA.DISTRACTORS = []
-    # training datasets that leave objects unlabelled: what their labels don't cover is not taken for background
+    # training datasets with unlabelled objects: regions without labels are not used as background
     cfg.DATA.INCOMPLETE = []
-    # True: images whose files are missing, and videos that lack a frame, are left out instead of refused
+    # True: skip missing images, and videos that lack a frame, instead of raising an error
     cfg.DATA.SKIP_MISSING = False
     # text file of video or image names, one a line, that no training dataset may contain; "": none
     cfg.DATA.EXCLUSION_LIST = ""
     # scale of a training view: "shortest_edge" (INPUT.MIN_SIZE_TRAIN, MAX_SIZE_TRAIN) or "lsj" (large jitter)
     cfg.DATA.SCALING = "shortest_edge"
-    # "lsj": side of the square that the image is scaled to fit and then cut to, and the range of the scale
+    # "lsj": side of the square crop, and range of the scale
     cfg.DATA.LSJ_SIZE = 1024
     cfg.DATA.LSJ_SCALE = [0.1, 2.0]
-    # brightness, contrast and saturation are multiplied by a number within 1 - x .. 1 + x; 0: off
+    # jitter of brightness, contrast and saturation by a factor in 1 - x .. 1 + x; 0: off
     cfg.DATA.COLOR_JITTER = 0.0
-    # boxes with a side shorter than this many pixels of the view, after its crop, are left out
+    # boxes with a shorter side, in pixels of the cropped view, are dropped
     cfg.DATA.MIN_BOX_SIDE = 2.0
 
 
 def _add_solver(cfg: CN) -> None:
     # adamw | sgd
     cfg.SOLVER.OPTIMIZER = "adamw"
-    # batches of IMS_PER_BATCH images whose mean gradient makes a step
+    # gradient accumulation: batches of IMS_PER_BATCH images per step
     cfg.SOLVER.ACCUMULATE = 1
-    # learning rates, as multiples of BASE_LR (that of heads and neck): of the side network, of a tower that trains, of what
-    # MODEL.PEFT attaches to it
+    # learning rates as multiples of BASE_LR (heads and neck): of the side network, of a trained tower, of the adapters of
+    # MODEL.PEFT
     cfg.SOLVER.SIDE_LR_FACTOR = 1.0
     cfg.SOLVER.TOWER_LR_FACTOR = 1.0
     cfg.SOLVER.PEFT_LR_FACTOR = 1.0
-    # a trained tower layer's rate is multiplied by this once per layer behind it
+    # layer-wise learning rate decay of a trained tower
     cfg.SOLVER.TOWER_LAYER_DECAY = 1.0
     # autocast dtype under SOLVER.AMP.ENABLED: bfloat16 | float16 (with loss scaling)
     cfg.SOLVER.AMP.DTYPE = "bfloat16"
 
     cfg.SOLVER.EMA = CN()
-    # decay of the moving average of the trained parameters, which is what is evaluated and saved as the model; 0: off
+    # decay of the moving average of the trained parameters, which is evaluated and saved as the model; 0: off
     cfg.SOLVER.EMA.DECAY = 0.0
 
 
 def _add_test(cfg: CN) -> None:
-    # consecutive frames of a video that go through the model at once
+    # consecutive frames of a video per forward pass
     cfg.TEST.FRAMES_PER_BATCH = 1
     # autocast dtype of evaluation and video inference: float32 | bfloat16 | float16
     cfg.TEST.PRECISION = "float32"
-    # least score of a box that effowt-track and VideoTracker give out; evaluation takes all of them
+    # least score of the boxes that effowt-track and VideoTracker return; evaluation uses all boxes
     cfg.TEST.SHOWN_SCORE = 0.3
 
     cfg.TEST.TAO_OW = CN()

@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"), help="image for --flops and --memory")
     add("--flops", action="store_true", help="multiply-adds of the inference on one image")
     add("--memory", action="store_true", help="bytes that autograd saves in a training step of one image, two views")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     return parser.parse_args(argv)
 
 

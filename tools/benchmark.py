@@ -60,11 +60,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--keep-rates", type=float, nargs="+", default=[0.7], metavar="R", help="of every stage, for each reduction")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"))
     add("--batch", type=int, default=1, help="images")
-    add("--views", type=int, choices=(1, 2), default=2, help="2: each image with its reference view, as in training")
+    add("--views", type=int, choices=(1, 2), default=2, help="2: image and reference view, as in training")
     add("--runs", type=int, default=2, help="timed repetitions; the fastest counts")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--json", metavar="OUT")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     args = parser.parse_args(argv)
     for name in ("batch", "runs"):
         if getattr(args, name) < 1:

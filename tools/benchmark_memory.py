@@ -32,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config", default="quick/shapes_ow_effowt.yaml", help="name of a zoo config with a trained checkpoint")
     add("--frames", type=int, default=10_000)
-    add("--first", type=int, default=500, help="the frame that the end is compared with")
+    add("--first", type=int, default=500, help="reference frame of the comparison")
     add("--every", type=int, default=500, help="frames between two entries of the curve")
     add("--scene", type=int, default=40, help="frames until the objects change")
     add("--size", type=int, default=VideoSplit.size, help="side of a frame")

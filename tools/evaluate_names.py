@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--score-threshold", type=float, default=0.3, help="least score of a result (0.3)")
     add("--threads", type=int, help="torch threads")
     add("--json", help="write the figures to this file")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     return parser.parse_args(argv)
 
 

@@ -29,7 +29,7 @@ FIELDS = {"OWTA": "OWTA", "D.Re": "DetRe", "A.Acc": "AssA"}
 
 def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder for everything that is made")
+    parser.add_argument("--output", type=Path, default=Path("output/demo"), help="output folder")
     parser.add_argument("--config-file", type=Path, default=ROOT / "configs/quick/shapes_ow_effowt.yaml")
     parser.add_argument("--video", default=0, type=int, help="number of the video that is drawn")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys for the training")

@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--muon-lr", type=float, default=5e-3, help="of the matrices in the blocks")
     parser.add_argument("--warmup", type=int, default=100, help="steps of linear warm-up")
     parser.add_argument("--easy", type=int, default=1500, help="steps from large single objects to everything")
-    parser.add_argument("--small", type=int, default=2600, help="first steps, with pictures of half the side")
+    parser.add_argument("--small", type=int, default=2600, help="first steps, with images of half the side")
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--workers", type=int, default=1, help="rendering processes")
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints and evaluations")
-    parser.add_argument("--eval-count", type=int, default=560, help="held-out pictures")
+    parser.add_argument("--eval-count", type=int, default=560, help="held-out images")
     args = parser.parse_args()
     if not hasattr(torch.optim, "Muon"):
         parser.error(f"needs torch.optim.Muon, that is torch 2.9 or newer; this is torch {torch.__version__}")

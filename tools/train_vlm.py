@@ -241,7 +241,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--captions", nargs=2, action="append", default=[], metavar=("CSV", "SIDE"))
     p.add_argument("--boxes", nargs=3, action="append", default=[], metavar=("JSON", "IMAGES", "SIDE"))
     p.add_argument("--boxes-per-class", type=int, default=400, help="most boxes of a class")
-    p.add_argument("--held-out", nargs=2, metavar=("FOLDER", "SIDE"), help="class folders for the accuracy on the way")
+    p.add_argument("--held-out", nargs=2, metavar=("FOLDER", "SIDE"), help="class folders for the accuracy in the log")
     p.add_argument("--packed", type=Path, help="folder of decoded images; default: OUTPUT/packed")
     p.add_argument(
         "--packed-sources",
@@ -249,7 +249,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="FOLDER",
-        help="folders that were packed before, maybe on another machine; taken as they are",
+        help="folders packed by an earlier run; used unchanged",
     )
     p.add_argument("--packed-held-out", type=Path, metavar="FOLDER", help="such a folder in place of --held-out")
     p.add_argument("--output", type=Path, required=True)

@@ -38,13 +38,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--dataset", help="name in Detectron2's catalogs; default: the first of DATASETS.TEST")
-    add("--detections", required=True, metavar="FILE.npz", help="the detections, made where there are none")
+    add("--detections", required=True, metavar="FILE.npz", help="file of detections; created if missing")
     add("--trials", type=int, default=300, help="settings to try (300); 0: score those of the config only")
     add("--folds", type=int, default=0, help="also choose and score by folds of the videos")
     add("--seed", type=int, default=0, help="of the draws")
     add("--threads", type=int, help="torch threads")
     add("--json", metavar="FILE", help="write the figures to this file")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     args = parser.parse_args(argv)
     if args.trials < 0 or args.folds < 0 or args.folds == 1:
         parser.error(f"--trials must be 0 or more and --folds 0 or from 2 on, got {args.trials} and {args.folds}")

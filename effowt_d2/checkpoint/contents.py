@@ -94,7 +94,9 @@ def check_header(header: Mapping, model: nn.Module, file: str, *, only_warn: boo
         what = (
             "with something else attached to its tower" if _loaded(stored) == _loaded(present) else "on another tower"
         )
-        problem = f"{file} was trained {what}.\n  stored:  {_format_towers(stored)}\n  present: {_format_towers(present)}"
+        problem = (
+            f"{file} was trained {what}.\n  stored:  {_format_towers(stored)}\n  present: {_format_towers(present)}"
+        )
         if only_warn:
             logger.warning(problem)
             return

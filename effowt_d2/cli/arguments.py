@@ -49,22 +49,22 @@ def _add_files(add) -> None:
         action="append",
         default=[],
         metavar="X,Y,W,H",
-        help="an object to follow, in pixels of the first frame, with a tracker of given objects; may be given several times",
+        help="a target in pixels of the first frame, for single-object trackers; repeatable",
     )
-    add("--output-dir", metavar="FOLDER", help="each input is a video, with its outputs in a folder of its own here")
+    add("--output-dir", metavar="FOLDER", help="process each input as a video, with outputs in a subfolder")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
     add(
         "--results",
         action="append",
         default=[],
         metavar="FILE",
-        help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; may be given several times",
+        help="tracks as .json (TAO), .cocovid.json (COCO-VID), .txt (MOTChallenge) or .csv; repeatable",
     )
-    add("--overwrite", action="store_true", help="replace files that are there already")
-    add("--report", metavar="FILE.html", help="a page with the playable result and all its tracks")
+    add("--overwrite", action="store_true", help="replace existing files")
+    add("--report", metavar="FILE.html", help="an HTML page with the video and its tracks")
     add("--crops", metavar="FOLDER", help="the best views of each track, as images")
-    add("--gt", metavar="FILE.json", help="ground truth in TAO format, which the report compares with")
-    add("--vocabulary", metavar="FILE", help="words to name tracks with, one a line; or: common, tao")
+    add("--gt", metavar="FILE.json", help="ground truth in TAO format, for the report")
+    add("--vocabulary", metavar="FILE", help="words for the names of tracks, one per line; or: common, tao")
 
 
 def _add_frames(add) -> None:
@@ -72,7 +72,7 @@ def _add_frames(add) -> None:
     add("--start", type=float, default=0.0, metavar="SECONDS", help="time of the first frame")
     add("--end", type=float, metavar="SECONDS", help="time of the last frame")
     add("--fps", type=float, help="frames per second of images and raw streams (30)")
-    add("--timeout", type=float, default=10.0, metavar="SECONDS", help="how long a URL may not answer (10)")
+    add("--timeout", type=float, default=10.0, metavar="SECONDS", help="timeout of a URL (10)")
 
 
 def _add_drawing(add) -> None:
@@ -90,9 +90,9 @@ def _add_model(add) -> None:
     add("--memory", type=float, metavar="SECONDS", help=memory)
     add("--device", help="cpu, cuda, cuda:1, ... (MODEL.DEVICE of the config)")
     add("--precision", choices=PRECISIONS, help="dtype of the model (TEST.PRECISION of the config)")
-    add("--verbose", action="store_true", help="show the whole log, with the warnings of other packages")
-    add("--profile", action="store_true", help="measure where the time goes; slower on a GPU")
-    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; last of all")
+    add("--verbose", action="store_true", help="show the full log, with warnings of other packages")
+    add("--profile", action="store_true", help="measure the time of each stage; slower on a GPU")
+    add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
 
 
 def _box(text: str) -> tuple[float, ...]:

@@ -118,7 +118,7 @@ def add_register_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("NAME JSON IMAGES [FORMAT]", ""),
-        help=f"a dataset of your own: its name, annotation file, image folder and format ({', '.join(FORMATS)}; "
+        help=f"a custom dataset: its name, annotation file, image folder and format ({', '.join(FORMATS)}; "
         "detected by default); may be given several times",
     )
 

@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=("import", "merge"))
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--weights", required=True, help="what is converted")
+    parser.add_argument("--weights", required=True, help="input file")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument(
         "--assume-scale", action="store_true", help="use the scale of the config for a file without one"
