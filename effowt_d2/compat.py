@@ -1,4 +1,4 @@
-"""Where Detectron2 v0.6 and main differ: decided by what is there, not by version.
+"""Differences of Detectron2 v0.6 and main, detected by feature, not by version.
 
 Other differences are met by not using the part at all: v0.6's launcher knows GPUs only (``engine/launch.py`` starts
 the processes), v0.6's trainer leaves the optimizer out of its checkpoints and both versions place models on GPUs only

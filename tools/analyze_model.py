@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a model costs, by part: parameters, and on demand multiply-adds and bytes saved for the backward pass.
+"""Cost of a model, by part: parameters, and optionally multiply-adds and bytes saved for the backward pass.
 
     python tools/analyze_model.py --config-file configs/EffOWT/effowt_vit_l14.yaml --flops
 

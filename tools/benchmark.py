@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What training and inference cost with each transfer strategy, PEFT method and token reduction, all else being equal.
+"""Cost of training and inference with each transfer strategy, PEFT method and token reduction.
 
     python tools/benchmark.py --config-file configs/EffOWT/effowt_vit_l14.yaml --size 1024 1024 --json OUT
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print what is in datasets and what is wrong with them, before anything is trained or scored on them.
+"""Print contents and faults of datasets.
 
     python tools/check_dataset.py tao_ow_train tao_ow_val
     python tools/check_dataset.py data/train.json --images data/images --known dog cat

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make a checkpoint to hand on: the model and its header, without optimizer and iteration.
+"""Export a checkpoint for distribution: the model and its header, without optimizer and iteration.
 
 python tools/export_checkpoint.py output/demo/model_final.pth model.safetensors --half
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make images of many objects out of images of one: mosaics, with the boxes, as a dataset in COCO's format.
+"""Compose images of single objects into mosaics with boxes, as a dataset in COCO format.
 
     python tools/make_mosaics.py --dataset single.json --images train --output mosaics --count 2500
 

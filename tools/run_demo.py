@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The main job, end to end: train on ShapesOW, track unseen videos, score with trackeval, draw one of them.
+"""The demo, end to end: train on ShapesOW, track unseen videos, score with trackeval, draw one of them.
 
     python tools/run_demo.py --output output/demo
 

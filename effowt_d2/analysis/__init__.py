@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds, and bytes that autograd keeps for the backward pass."""
+"""Cost of a model: parameters, multiply-adds, and bytes that autograd saves for the backward pass."""
 
 from .flops import count_flops
 from .parameters import PartCount, count_parameters, format_parameters, model_parts, ratios, side_total

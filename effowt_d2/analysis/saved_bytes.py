@@ -1,4 +1,4 @@
-"""What autograd keeps for the backward pass of a training step, by part."""
+"""Bytes that autograd saves in a training step, by part."""
 
 from collections import Counter
 from collections.abc import Iterator

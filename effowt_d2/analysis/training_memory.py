@@ -1,4 +1,4 @@
-"""Bytes that a training step holds, as a sum that does not depend on the machine."""
+"""Training memory as a sum of bytes, independent of the machine."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Make the shipped models known to open_clip and find their checkpoints."""
+"""Register the shipped models with open_clip and find their checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that hold what was trained, written in one piece and read without running code from them."""
+"""Checkpoints of the trained parameters, written atomically and read without executing code."""
 
 from effowt_d2.utils.files import DiskFullError
 from effowt_d2.utils.tensor_files import CheckpointError, UnreadableCheckpointError

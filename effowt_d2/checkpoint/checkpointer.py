@@ -1,4 +1,4 @@
-"""The checkpointer of Detectron2, with files that are small, complete and safe to read."""
+"""Detectron2's checkpointer, with files that hold only trained tensors and are safe to read."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""What a checkpoint of ours holds: the trained tensors, and a header that identifies their model."""
+"""Contents of a checkpoint: the trained tensors, and a header that identifies their model."""
 
 import logging
 from collections import OrderedDict

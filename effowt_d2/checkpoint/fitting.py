@@ -1,4 +1,4 @@
-"""Whether a checkpoint that was read can be loaded: its inner structure, and how much of a model it fills."""
+"""Validates a checkpoint before loading: its structure, and the tensors of the model that it covers."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Checkpoints to hand on as safetensors files: tensors, and the header as JSON; nothing in them can run code."""
+"""Checkpoints for distribution as safetensors: tensors, and the header as JSON."""
 
 import json
 from collections.abc import Mapping

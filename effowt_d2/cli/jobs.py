@@ -1,4 +1,4 @@
-"""The videos of a run: each with its own outputs, dealt over the processes of torchrun."""
+"""The videos of a run: each with its own outputs, distributed over the processes of torchrun."""
 
 import argparse
 import glob

@@ -1,4 +1,4 @@
-"""What a run of ``effowt-track`` writes."""
+"""The outputs of ``effowt-track``."""
 
 import argparse
 from collections.abc import Sequence

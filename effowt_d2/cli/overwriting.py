@@ -1,4 +1,4 @@
-"""What a run may not overwrite: the files that it reads, and without ``--overwrite`` any other."""
+"""Protects input files, and without ``--overwrite`` existing files, from being overwritten."""
 
 import argparse
 import glob

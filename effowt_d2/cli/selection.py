@@ -1,4 +1,4 @@
-"""Which tracks of a run are kept: by region of the image, by name."""
+"""Filters of tracks: by region of the image, by name."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""``effowt-track``: track every object in a video and write what was asked for."""
+"""``effowt-track``: track every object in a video and write the requested outputs."""
 
 import argparse
 import functools

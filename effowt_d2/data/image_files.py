@@ -1,4 +1,4 @@
-"""Whether the image files of a dataset are there, and can be read."""
+"""Checks that the image files of a dataset exist and are readable."""
 
 import logging
 from collections.abc import Sequence

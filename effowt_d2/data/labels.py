@@ -1,4 +1,4 @@
-"""The labels of a dataset that are trained on: what is known, what is refused, what is left out, in numbers."""
+"""Training labels of a dataset, with counts of known, rejected and dropped ones."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From dataset records to what the model eats: two views of a still image, or a frame."""
+"""Maps dataset records to model inputs: two views of a still image, or a frame."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What is in a dataset, in a few lines: sizes, groups, filled fields, what looks wrong."""
+"""Summary of a dataset: sizes, groups, filled fields, anomalies."""
 
 import logging
 from collections import Counter

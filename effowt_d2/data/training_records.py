@@ -1,4 +1,4 @@
-"""The records that training runs on: known classes only, class-agnostic, and nothing of the test videos."""
+"""Training records: known classes only, class-agnostic, without test videos."""
 
 import difflib
 import logging

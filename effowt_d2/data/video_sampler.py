@@ -1,4 +1,4 @@
-"""Whole videos dealt over processes, and their frames cut into batches."""
+"""Distributes whole videos over processes and cuts their frames into batches."""
 
 from collections.abc import Iterator, Sequence
 

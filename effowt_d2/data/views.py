@@ -1,4 +1,4 @@
-"""The random views of an image that training looks at."""
+"""Random training views of an image."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

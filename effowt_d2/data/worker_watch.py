@@ -1,4 +1,4 @@
-"""What each data worker is reading, known to the main process even when the worker is dead."""
+"""Shares the file that each data worker reads with the main process, for errors of dead workers."""
 
 import contextlib
 import os

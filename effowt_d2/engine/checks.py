@@ -1,4 +1,4 @@
-"""What can be known to fail before long work starts."""
+"""Checks before long work starts."""
 
 import difflib
 import os

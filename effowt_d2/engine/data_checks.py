@@ -1,4 +1,4 @@
-"""The test datasets, checked once before training as evaluation will use them."""
+"""Checks of the test datasets before training."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""A moving average of the trained parameters, for evaluation and for whoever loads the checkpoint."""
+"""Exponential moving average of the trained parameters, for evaluation and checkpoints."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Which parameter is in which optimizer group: decided by module object, never by a piece of a name."""
+"""Optimizer groups, assigned by module object, never by parameter name."""
 
 import logging
 from collections.abc import Iterator

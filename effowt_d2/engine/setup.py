@@ -1,4 +1,4 @@
-"""The beginning of a run in each of its processes: modules, datasets, loggers, environment and config on record, the seed."""
+"""Setup of a run in each process: imports, datasets, loggers, logged environment and config, seed."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""The trainer: Detectron2's default one, on two-view batches, resumable to the bit, and on CPUs too."""
+"""Detectron2's default trainer on two-view batches, with bit-exact resuming, also on CPUs."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The same scores from the trackeval package itself: slower, and the measure of ours."""
+"""The same scores from the trackeval package: slower, used as the reference."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Annotated datasets in the formats that people have, read into one form, completed and checked."""
+"""Readers of common annotation formats into one form, completed and checked."""
 
 from .document import Annotation, Category, Dataset, DatasetError, Image, Video
 from .read import FORMATS, read_dataset

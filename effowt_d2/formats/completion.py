@@ -1,4 +1,4 @@
-"""Fields that a file may lack, filled by the rules that docs/own_data.md lists, and counted."""
+"""Fills missing fields by the rules in docs/own_data.md, and counts them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a dataset must not contradict itself in; everything is found, the first of each kind is named."""
+"""Contradictions in a dataset: all are found, the first of each kind is reported."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Image files that are not there."""
+"""Missing image files."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Ctrl-C that ends a loop between two rounds instead of in the middle of one."""
+"""Handles Ctrl-C between two iterations of a loop."""
 
 import os
 import signal

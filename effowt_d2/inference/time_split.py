@@ -1,4 +1,4 @@
-"""Where the time of a run goes, measured from outside the model."""
+"""Time of each stage of a run, measured outside the model."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

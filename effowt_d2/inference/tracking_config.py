@@ -1,4 +1,4 @@
-"""The config of a tracking run: from a node, a file or a name of the zoo, with a caller's choices on top."""
+"""The config of a tracking run: from a node, a file or a name of the zoo, overridden by the caller."""
 
 import logging
 import math

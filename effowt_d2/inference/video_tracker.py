@@ -1,4 +1,4 @@
-"""Tracking in three lines: a model by its name, a video in, boxes with lasting ids out."""
+"""Tracking in three lines: a model by name, a video in, boxes with ids out."""
 
 import itertools
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which views of a track are kept, and what their names come to. V words."""
+"""Selection of a track's views, and the pooled probabilities of its names. V words."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

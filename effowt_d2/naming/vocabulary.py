@@ -1,4 +1,4 @@
-"""Vocabularies: the words a track may be called."""
+"""Vocabularies: words for the names of tracks."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Which ground-truth tracks of a video were missed, and which changed hands."""
+"""Missed ground-truth tracks, and identity switches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The frames of a report as H.264 on disk, thinned out evenly so that a long video takes no more space than a short one."""
+"""The frames of a report as H.264 on disk, thinned evenly to a size budget."""
 
 import io
 import tempfile

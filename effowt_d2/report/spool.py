@@ -1,4 +1,4 @@
-"""Records of frames on disk, thinned out evenly so that a long video takes no more space than a short one."""
+"""Records of frames on disk, thinned evenly to a size budget."""
 
 import io
 import tempfile

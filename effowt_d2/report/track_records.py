@@ -1,4 +1,4 @@
-"""What is remembered of each track while a video goes by: its parts in time, its scores, its best views."""
+"""A record of each track in a video: its time spans, scores and best views."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

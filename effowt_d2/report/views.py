@@ -1,4 +1,4 @@
-"""The best views of a track: large, sure, and spread over its time."""
+"""The best views of a track: large, high-scoring, and spread over time."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar

@@ -1,4 +1,4 @@
-"""Refuse a frame that the tracker can't work with, naming what is wrong, before any state has changed."""
+"""Rejects invalid frames before any state changes."""
 
 import operator
 

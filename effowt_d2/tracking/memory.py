@@ -1,4 +1,4 @@
-"""What the tracker remembers: one row per entry, in stacked tensors, oldest entry first.
+"""Memory of the tracker: one row per entry, in stacked tensors, oldest entry first.
 
 Letters: M entries, K rows chosen among them, E embedding channels, H remembered states per entry. What the
 host decides on (ids, frame numbers) is kept in numpy, what is multiplied (embeddings, boxes) on the device of

@@ -1,4 +1,4 @@
-"""Where a remembered box is expected to be now.
+"""Motion models: the expected position of a remembered box.
 
 Letters: M memory entries. Boxes are (x1, y1, x2, y2) in pixels, velocities those of the box centre in pixels
 per frame.

@@ -1,4 +1,4 @@
-"""Named settings of the tracker, one per published neighbour of the method.
+"""Presets of the tracker, one per published association.
 
 Every preset gives every setting, so choosing one never leaves a value to chance.
 """

@@ -1,4 +1,4 @@
-"""How alike detections and remembered tracks are.
+"""Similarity of detections and remembered tracks.
 
 Letters: N detections, M memory entries, E embedding channels. Boxes are (x1, y1, x2, y2) in pixels.
 """

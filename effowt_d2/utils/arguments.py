@@ -1,4 +1,4 @@
-"""Errors about arguments: a constructor names its argument, whoever reads the config adds the key."""
+"""Errors about arguments: a constructor names its argument, ``from_config`` adds the key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

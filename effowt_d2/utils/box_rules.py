@@ -1,4 +1,4 @@
-"""Which boxes are refused, and what boxes that leave their image look like; one rule for training and scoring."""
+"""Validity of boxes, one rule for training and scoring, and detection of other box formats."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The two ways to write a box, and from one to the other."""
+"""Conversion of box formats."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 

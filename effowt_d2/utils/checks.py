@@ -1,4 +1,4 @@
-"""Values that arguments can't have, refused by the argument's name; what is accepted is returned."""
+"""Validation of arguments: errors name the argument, valid values are returned."""
 
 import math
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Atomic file writes, and explicit errors of a full disk."""
+"""Atomic file writes, and errors of a full disk."""
 
 import contextlib
 import errno

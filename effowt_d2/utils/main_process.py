@@ -1,4 +1,4 @@
-"""Work that one process does for all."""
+"""Work of the main process for all."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Which encoder of FFmpeg writes a video file, and how it is set up."""
+"""Choice and setup of FFmpeg's encoder for a video file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Frames made to fit into a video of one size."""
+"""Fits frames into a video of one size."""
 
 import cv2
 import numpy as np

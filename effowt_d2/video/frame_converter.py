@@ -1,4 +1,4 @@
-"""A decoded frame as it is to be shown: square pixels, upright, BGR."""
+"""Converts a decoded frame to square pixels, upright, BGR."""
 
 from fractions import Fraction
 

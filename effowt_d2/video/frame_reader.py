@@ -1,4 +1,4 @@
-"""What every source of frames has in common: which frames are taken, and when they were."""
+"""Base of all frame sources: selection and times of frames."""
 
 import math
 from collections.abc import Callable, Iterator

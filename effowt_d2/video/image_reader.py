@@ -1,4 +1,4 @@
-"""Frames that are images: files in a given order, or arrays as they come."""
+"""Frames from image files or arrays."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized

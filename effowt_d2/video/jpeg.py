@@ -1,4 +1,4 @@
-"""Whether a JPEG holds its whole image."""
+"""Detects truncated JPEG files."""
 
 import re
 

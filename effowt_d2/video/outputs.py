@@ -1,4 +1,4 @@
-"""Whether an output file or folder can be written, asked before any work is done for it."""
+"""Checks that an output file or folder is writable, before any work."""
 
 import os
 from pathlib import Path

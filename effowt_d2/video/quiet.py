@@ -1,4 +1,4 @@
-"""OpenCV without its own notes on the terminal."""
+"""Suppresses OpenCV's messages on the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

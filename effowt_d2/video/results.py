@@ -1,4 +1,4 @@
-"""Tracks of a video as files other tools read: TAO, MOTChallenge, COCO-VID, or a table."""
+"""Tracks of a video as TAO, MOTChallenge, COCO-VID, or CSV files."""
 
 import csv
 import io

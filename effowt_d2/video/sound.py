@@ -1,4 +1,4 @@
-"""The sound of a video, copied packet by packet beside frames that are written anew."""
+"""The sound of a video, copied packet by packet beside re-encoded frames."""
 
 import errno
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whether a video file is whole, by the sizes that its container states; no packet is read.
+"""Detects truncated video files by the sizes in their container, without reading packets.
 
 FFmpeg reads a file that was cut short like a shorter one. The outermost elements of most containers declare how long the
 file has to be.

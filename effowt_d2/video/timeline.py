@@ -1,4 +1,4 @@
-"""When every frame of a video file is shown, from its packets alone: nothing is decoded."""
+"""Times of all frames of a video file, from its packets, without decoding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What a configuration costs, counted once on the model itself."""
+"""Cost of a configuration, counted on the model."""
 
 import torch
 from detectron2.config import CfgNode

@@ -1,4 +1,4 @@
-"""The fields of a plan's file and their types; plan_file.py says what they mean."""
+"""The fields of a plan's file and their types; see plan_file.py for their meaning."""
 
 from typing import Annotated, Any
 

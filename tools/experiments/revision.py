@@ -1,4 +1,4 @@
-"""Which state of the code a run is made with."""
+"""Digest of the code that a run uses."""
 
 import hashlib
 from pathlib import Path

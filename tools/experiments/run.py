@@ -1,4 +1,4 @@
-"""One run: train_net.py as a process of its own, in a folder of its own, and what it leaves."""
+"""One run: train_net.py as a separate process with its own folder, and its outputs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Scores of a run, from what training and evaluation leave in its folder."""
+"""Scores of a run, from the files in its folder."""
 
 import json
 import os

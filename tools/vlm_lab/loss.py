@@ -1,4 +1,4 @@
-"""Contrastive loss of images and texts where many images share a class and classes lie within one another.
+"""Contrastive loss of images and texts where many images share a class and classes are nested.
 
 Every image is compared with the texts of hundreds of classes at once, its own among them: with few classes that says
 more than the other images' texts of the batch. A text that is also true of the image (a kind of its class, or a class

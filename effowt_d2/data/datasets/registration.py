@@ -1,4 +1,4 @@
-"""Datasets of one's own in Detectron2's catalogs, from the config or the command line."""
+"""Custom datasets in Detectron2's catalogs, from the config or the command line."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""ShapesOW in Detectron2's catalogs: rendered when first asked for, never at import."""
+"""ShapesOW in Detectron2's catalogs: rendered on first use, never at import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of ShapesOW: every category is "colour texture shape", and groups are made of shapes.
+"""Categories of ShapesOW: "colour texture shape"; groups depend on the shape.
 
 The order of ``SHAPES`` is the definition of the groups, so it must not change: the first 4, 8 or 16 shapes
 are the known ones (nested), the last ``len(NOVEL_SHAPES)`` never appear in training images, and everything

@@ -1,4 +1,4 @@
-"""The Detectron2 backbone: a tower and the strategy that carries it to detection."""
+"""The Detectron2 backbone: a tower and a neck."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Self-attention on maps, global or in windows, blind to padding."""
+"""Self-attention on maps, global or in windows, with masked padding."""
 
 import torch
 import torch.nn.functional as F

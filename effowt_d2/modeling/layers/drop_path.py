@@ -1,4 +1,4 @@
-"""Stochastic depth (arXiv 1603.09382): in training, a residual branch is left out at random, image by image."""
+"""Stochastic depth (arXiv 1603.09382): in training, a residual branch is dropped at random, per image."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A batch of training images that knows which of them have all their objects labelled."""
+"""A batch of training images with a flag for each whether all objects are labelled."""
 
 from collections.abc import Sequence
 

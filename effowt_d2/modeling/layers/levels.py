@@ -1,4 +1,4 @@
-"""The pyramid's levels: their strides, which are made, and the coarse ones that follow from them."""
+"""Pyramid levels: strides, computed levels, and coarse ones subsampled from them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Making cheap things again in the backward pass instead of keeping them for it."""
+"""Activation checkpointing for cheap operations."""
 
 from collections.abc import Callable
 from typing import Any

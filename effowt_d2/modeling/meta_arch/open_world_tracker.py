@@ -1,4 +1,4 @@
-"""The whole model: detect objects of any class, embed them, and carry their identity through a video."""
+"""The whole model: detects objects of any class, embeds them, and tracks them through a video."""
 
 from collections.abc import Iterator
 

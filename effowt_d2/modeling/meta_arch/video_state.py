@@ -1,4 +1,4 @@
-"""What is remembered of a video: it belongs to the caller, so that a model can work on several at a time."""
+"""The state of a video; the caller owns it, so that a model can process several videos at a time."""
 
 import copy
 import itertools

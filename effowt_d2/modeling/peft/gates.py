@@ -1,4 +1,4 @@
-"""How the routers of a tower spread its tokens over their experts, for the log."""
+"""Statistics of the routers of a tower, for the log."""
 
 import torch
 from detectron2.utils.events import get_event_storage

@@ -1,4 +1,4 @@
-"""Low-rank updates folded into the weights of a tower, and taken out again.
+"""Merges low-rank updates into the weights of a tower, and unmerges them.
 
 A merged tower computes what it did with its adapters, at the cost of the plain one. The update is computed in float32
 and rounded to the dtype of the weight, so a tower of another precision is best merged before it is finalised.

@@ -1,4 +1,4 @@
-"""TMoE (SPMTrack, arXiv 2503.18338): low-rank updates of a frozen linear layer, mixed anew for every token.
+"""TMoE (SPMTrack, arXiv 2503.18338): low-rank updates of a frozen linear layer, mixed per token.
 
 With A (r, i) and N matrices B_n (o, r), a token u gets ``s * sum_n g_n(u) B_n A u``, where the gates ``g = softmax(G u)``
 come from a router G (N, i). Every expert runs for every token. The sum is one matrix product: the B_n lie beside each

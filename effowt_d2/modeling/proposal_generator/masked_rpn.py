@@ -1,4 +1,4 @@
-"""A region proposal network that is blind to padding.
+"""A region proposal network with masked padding.
 
 Letters: B images, Hi and Wi the map of level i, A anchors per cell, R = sum of Hi * Wi * A anchors over the levels.
 """

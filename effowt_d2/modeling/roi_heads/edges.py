@@ -1,4 +1,4 @@
-"""Maps made ready for RoI pooling."""
+"""Prepares maps for RoI pooling."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Class-agnostic cascade heads: is it an object, and where does it end.
+"""Class-agnostic cascade heads: objectness and box.
 
 Letters: B images, Ri proposals of image i.
 """

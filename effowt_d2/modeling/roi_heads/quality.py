@@ -1,4 +1,4 @@
-"""How well a predicted box fits its object: learnt where an object is, so unlabelled objects do no harm.
+"""Predicted IoU of a box, trained on labelled objects only, so that unlabelled objects do no harm.
 
 Letters: R boxes, C channels of a box feature.
 """

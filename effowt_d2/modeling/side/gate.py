@@ -1,4 +1,4 @@
-"""Gates that let tower features into the side network."""
+"""Gates between tower features and the side state."""
 
 import math
 

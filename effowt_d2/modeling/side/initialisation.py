@@ -1,4 +1,4 @@
-"""What a side network starts from: as it was drawn, or as a slice of the tower by the importance of its weights."""
+"""Initialisation of a side network: random, or a slice of the tower by weight importance."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""The numbers a side network is built from, checked before any module exists."""
+"""Sizes of a side network, checked before any module is built."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How the stages of a side network hang together."""
+"""Topology of the side stages."""
 
 from collections.abc import Sequence
 

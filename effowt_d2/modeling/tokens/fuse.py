@@ -1,4 +1,4 @@
-"""The weights of a fused token: it stands for the tokens that a group drops."""
+"""Weights of a fused token, which represents the dropped tokens of a group."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Token reduction as a companion of a tower: between the halves of some blocks, tokens are taken out.
+"""Token reduction as a companion of a tower: some blocks remove tokens between their halves.
 
 Shapes: B images, d channels, a map of h x w cells, L tokens behind the prefix.
 """

@@ -1,4 +1,4 @@
-"""Which tokens stay: those that one query row of a block's attention looks at most (Sparse-Tuning, arXiv 2405.14700).
+"""Token selection by the attention of one query (Sparse-Tuning, arXiv 2405.14700).
 
 Shapes: see :mod:`.step`.
 """

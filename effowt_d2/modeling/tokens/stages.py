@@ -1,4 +1,4 @@
-"""Where a tower's tokens are taken out, and how many stay."""
+"""Blocks that remove tokens, and their keep rates."""
 
 import math
 from collections.abc import Sequence

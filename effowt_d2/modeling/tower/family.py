@@ -1,4 +1,4 @@
-"""What a tower family knows of its trunk: where the parts of the model lie, and how the two halves of a block run."""
+"""Interface of a tower family: the parts of its trunk, and the two halves of a block."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What can stand between and beside the two halves of a tower's blocks.
+"""Hooks between and beside the two halves of a tower's blocks.
 
 Shapes: B images, L tokens with the prefix, d channels, heads of size c.
 """

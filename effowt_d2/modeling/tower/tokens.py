@@ -1,4 +1,4 @@
-"""Tokens on their way through a tower: what they are, and which cell of the map each stands for.
+"""Tokens of a tower, and the map cell of each.
 
 Shapes: B images, d channels, a grid of h x w cells, P prefix tokens, N tokens behind them.
 """

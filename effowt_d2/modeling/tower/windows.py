@@ -1,4 +1,4 @@
-"""Blocks of a tower run in windows instead of on the whole map, for high resolutions.
+"""Windowed attention of a tower's blocks, for high resolutions.
 
 Each window is run like an image of its own: its patch tokens and a copy of the class token. After the block the class
 token is the mean of its copies in the windows that hold a part of the image. Tokens beside the image are masked, so

@@ -1,4 +1,4 @@
-"""Which parts of a model train: identified by module object, never by a piece of a name."""
+"""Trained parts of a model, identified by module object, never by name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

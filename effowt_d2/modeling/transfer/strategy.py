@@ -1,4 +1,4 @@
-"""Where the pyramid comes from: necks on the taps of a tower, by name."""
+"""Necks: pyramids from the taps of a tower, by name."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
