@@ -39,7 +39,7 @@ def load_model(name: str, weights: Path) -> torch.nn.Module:
 def merged(files: list[list[Row]]) -> Vocabulary:
     """One vocabulary of several files, whose kinds may be lines of another file.
 
-    A name or id that an earlier file has is left out of the later ones, and so are rows without any left.
+    A name or id that an earlier file has is dropped of the later ones, and so are rows without any left.
     """
     rows, names, ids = [], set(), set()
     for words in files:

@@ -4,7 +4,7 @@
     python tools/make_mosaics.py --dataset single.json --images train --output mosaics --count 2500
 
 A mosaic is a grid of 2 to 4 rows of square cells, filled with random images of the dataset. Images that can't be read are
-counted, named and left out. The same seed gives the same mosaics.
+counted, named and skipped. The same seed gives the same mosaics.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
     steps = tqdm(range(args.count), unit="mosaic", disable=None)
     labels = write(args.output, records, (mosaic(cells, rng, args.side) for _ in steps))
     if cells.unreadable:
-        print(f"{len(cells.unreadable)} images were left out, the first: {cells.unreadable[0]}", file=sys.stderr)
+        print(f"{len(cells.unreadable)} images were skipped, the first: {cells.unreadable[0]}", file=sys.stderr)
     print(f"{args.count} mosaics with {labels} boxes in {args.output}")
 
 

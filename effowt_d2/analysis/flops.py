@@ -3,7 +3,7 @@
 Each part is run alone, on inputs of its own shape, so that a model on the meta device can be counted, whose boxes have
 no values. Counted is what convolutions, linear maps, attention and other matrix products do, also within autograd
 functions; fvcore gives the same figures for the same operations, but can't trace on the meta device. RoI pooling, box
-decoding, NMS and association are left out.
+decoding, NMS and association are skipped.
 """
 
 import copy

@@ -10,7 +10,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 def config_names() -> list[str]:
-    """Names of all zoo configs, ``EffOWT/effowt_vit_b16.yaml`` and so on; the bases they build on are left out."""
+    """Names of all zoo configs, ``EffOWT/effowt_vit_b16.yaml`` and so on; the bases they build on are skipped."""
     return [name for name in _shipped() if not name.split("/")[-1].startswith("Base-")]
 
 

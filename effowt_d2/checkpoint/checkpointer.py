@@ -60,7 +60,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
     Args:
         model: wrapped in DistributedDataParallel or not.
         save_dir: local folder for ``save`` and ``resume_or_load``.
-        save_to_disk: if left out, only the main process writes.
+        save_to_disk: if omitted, only the main process writes.
         config: stored with the model, as text (``cfg.dump()``).
         unsafe_pickle: also load files that hold more than tensors and plain values; they can run any code.
         complete: every trained tensor of the model must be in a file that is loaded, as for evaluation.
@@ -112,7 +112,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         self.tag_last_checkpoint(f"{name}.pth")
 
     def _keep_unusable(self, file: str) -> None:
-        """Only what a resuming run passed over; a file that is written anew as such is replaced."""
+        """Only what a resuming run passed over; a file that is rewritten is replaced."""
         if file in self._unusable and os.path.exists(file):
             kept = _unused_name(f"{file}.unusable")
             os.rename(file, kept)
@@ -129,7 +129,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
 
         Args:
             path: file, ``effowt://NAME``, ``detectron2://...`` or URL; if empty, nothing is loaded.
-            checkpointables: names of those to load; all that the file holds if left out.
+            checkpointables: names of those to load; all that the file holds if omitted.
 
         Returns:
             What else was in the file, the header included.

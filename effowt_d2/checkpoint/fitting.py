@@ -66,7 +66,7 @@ def fitting_part(state: Mapping[str, Tensor], model: nn.Module, file: str) -> di
             lines.append(f"shape: {key} is {tuple(value.shape)} in the file, {tuple(places[key].shape)} in the model")
     if lines:
         listed = "\n  ".join(grouped_by_number(lines))
-        logger.warning("%s: %d of %d tensors are left out (MODEL.PARTIAL):\n  %s", file, len(lines), len(state), listed)
+        logger.warning("%s: %d of %d tensors are skipped (MODEL.PARTIAL):\n  %s", file, len(lines), len(state), listed)
     return {key: value for key, value in state.items() if key in places and value.shape == places[key].shape}
 
 

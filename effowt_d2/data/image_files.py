@@ -42,7 +42,7 @@ def require_files(name: str, records: Sequence[dict], missing: Sequence[bool], *
     if not skip or not kept:
         raise FileNotFoundError(problem if skip else f"{problem}; DATA.SKIP_MISSING True leaves them out")
     lost = f"{len(records) - len(kept)} images" + (f" ({len(videos)} whole videos)" if videos else "")
-    logger.warning("%s; %s are left out (DATA.SKIP_MISSING)", problem, lost)
+    logger.warning("%s; %s are skipped (DATA.SKIP_MISSING)", problem, lost)
     return kept
 
 

@@ -39,9 +39,9 @@ class TwoViewMapper:
     """Makes two independently augmented views of a still image; the same object has the same id in both.
 
     Args:
-        augmentations: of one view; drawn anew for each.
+        augmentations: of one view; sampled per view.
         image_format: a format of ``detectron2.data.detection_utils.read_image``.
-        min_box_side: boxes with a side shorter than this many pixels of the view are left out of it.
+        min_box_side: boxes with a side shorter than this many pixels of the view are skipped of it.
     """
 
     @configurable
@@ -66,7 +66,7 @@ class TwoViewMapper:
         """Map one record.
 
         Args:
-            record: Detectron2's, with ``annotations``; annotations that are ``iscrowd`` are left out. Ids are
+            record: Detectron2's, with ``annotations``; annotations that are ``iscrowd`` are skipped. Ids are
                 their ``instance_id`` or ``track_id``, or their places where one has neither.
 
         Returns:

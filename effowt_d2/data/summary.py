@@ -19,7 +19,7 @@ _NAMES = 6
 
 
 def describe(name: str, dataset: Dataset, groups: CategoryGroups | None) -> str:
-    """Sizes, boxes, objects by group, and what was filled in or left out, a line each.
+    """Sizes, boxes, objects by group, and what was filled in or skipped, a line each.
 
     Boxes are dropped and clipped in training only; scoring takes them as they are.
 
@@ -42,9 +42,7 @@ def describe(name: str, dataset: Dataset, groups: CategoryGroups | None) -> str:
     if filled:
         lines.append("filled in: " + ", ".join(f"{field} ({count})" for field, count in filled.items()))
     if dataset.left_out:
-        lines.append(
-            "left out by the format: " + ", ".join(f"{n} labels with {r}" for r, n in dataset.left_out.items())
-        )
+        lines.append("skipped by the format: " + ", ".join(f"{n} labels with {r}" for r, n in dataset.left_out.items()))
     return "\n  ".join(lines)
 
 

@@ -40,7 +40,7 @@ class ParameterAverage:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew at the parameters as they are."""
+        """Reset the average to the current parameters."""
         self.updates = 0
         # what the parameters do not hold: the average, and while it is applied, the parameters themselves
         self._other = {name: p.detach().clone() for name, p in self._parameters.items()}

@@ -102,7 +102,7 @@ class TAOOWEvaluator(DatasetEvaluator):
             inputs: per frame a dict with image_id and video_id.
             outputs: per frame a dict with "instances": pred_boxes (N, 4) as x0, y0, x1, y1 in pixels of the
                 original image, scores (N,), track_ids (N,) integers; -1 marks a box that is not tracked,
-                which is left out.
+                which is dropped.
 
         Raises:
             ValueError: the instances lack a field.
@@ -188,7 +188,7 @@ def _merge(ranks: Sequence[Sequence[dict]], frames: Frames, path: str) -> Result
     columns = {name: np.concatenate([p[name] for p in predictions]) for name in ("bbox", "score", "track_id")}
     for name in ("image_id", "video_id"):
         columns[name] = np.repeat(np.array([p[name] for p in predictions], dtype=np.int64), lengths)
-    # a tracker starts anew in every video, and every process has one of its own
+    # every process has its own tracker, which is reset for every video
     keys = np.stack([columns["video_id"], np.repeat(rank, lengths), columns["track_id"]])
     columns["track_id"] = _rename(keys)
     return Results(path, **columns)

@@ -141,7 +141,7 @@ def _rows_by_video(gt: GroundTruth, image: np.ndarray, chosen: np.ndarray) -> It
 
 
 def _limit(job: VideoJob, rows: np.ndarray) -> np.ndarray:
-    """The highest-scored results of a frame; in file order where nothing is left out, as in TrackEval."""
+    """The highest-scored results of a frame; in file order where nothing is dropped, as in TrackEval."""
     if not job.max_detections or len(rows) <= job.max_detections:
         return rows
     return rows[np.argsort(-job.score[rows], kind="stable")[: job.max_detections]]

@@ -38,7 +38,7 @@ def read_json_list(
     hidden = None if progress is None else not progress
     bar = tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="reading results", disable=hidden)
     decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-    # the text at hand always starts with what precedes an entry: "[" before the first, "," before any other
+    # the buffered text always starts with what precedes an entry: "[" before the first, "," before any other
     text, separator, count = b"", b"[", 0
     with bar, open(path, "rb") as file:
         while True:

@@ -85,7 +85,7 @@ def _without_script() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next item for ever."""
+    """A worker whose parent was killed would wait for its next item forever."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

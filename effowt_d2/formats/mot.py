@@ -38,7 +38,7 @@ class _Sequence:
 def read_mot(source: Path, file: str, image_root: Path) -> Dataset:
     """Read a sequence, a folder of sequences (also nested), or one text file of a video.
 
-    Lines are ``frame,id,left,top,width,height,flag,class,visibility``; labels with a flag of 0 are left out, as
+    Lines are ``frame,id,left,top,width,height,flag,class,visibility``; labels with a flag of 0 are skipped, as
     MOTChallenge does. Lines of ten columns, which the demo writes, have no class: their one category is "object".
     Ids of videos count from 1, those of images from 0, in order of the sequences' names; ``frame_index`` counts from 0.
 

@@ -70,7 +70,7 @@ def get(name: str, trained: bool = False, device: str | None = None) -> torch.nn
     Args:
         name: as for :func:`get_config_file`.
         trained: with the trained checkpoint.
-        device: overrides ``MODEL.DEVICE``; if left out, the config's device, or the CPU where CUDA is missing.
+        device: overrides ``MODEL.DEVICE``; if omitted, the config's device, or the CPU where CUDA is missing.
 
     Raises:
         KeyError: there is no such config, or no trained checkpoint of it.

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def read_vocabulary(source: str | os.PathLike) -> list[str]:
     """Words or phrases, one a line, each with its synonyms behind tabs.
 
-    Empty lines and lines that start with # are left out, runs of blanks become one. A word that came before, in
+    Empty lines and lines that start with # are skipped, runs of blanks become one. A word that came before, in
     whatever case, is skipped with a warning in the log.
 
     Args:
@@ -69,7 +69,7 @@ def _words(lines: list[str], path: Path) -> list[str]:
         for word in filter(None, (" ".join(part.split()) for part in line.split(SYNONYM))):
             if word.casefold() in first:
                 before = first[word.casefold()]
-                logger.warning("%s: line %d, %r, repeats line %d and is left out", path, number, word, before)
+                logger.warning("%s: line %d, %r, repeats line %d and is dropped", path, number, word, before)
             else:
                 first[word.casefold()] = number
                 new.append(word)

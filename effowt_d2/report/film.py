@@ -111,7 +111,7 @@ class Film:
         self.bytes -= self._packets.pop().length
 
     def thin(self) -> None:
-        """Drop every second frame; the others are encoded anew.
+        """Drop every second frame; the others are encoded again.
 
         Raises:
             OSError: the disk is full; nothing is dropped then.

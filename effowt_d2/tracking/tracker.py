@@ -88,7 +88,7 @@ class Tracker:
         self.appearance = check_choice("appearance", appearance, APPEARANCES)
         if motion != "none" and self.iou_weight == 0:
             raise bad_argument("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
-        # at 0 a track would keep the first embedding for ever
+        # at 0 a track would keep the first embedding forever
         momentum = check_number("momentum", momentum, 0.01, 1.0)
         self._tracks = Memory(momentum=momentum, history=check_count("history", history, 1))
         self._backdrops = Memory(momentum=momentum)

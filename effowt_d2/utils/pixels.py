@@ -67,7 +67,7 @@ def declared_bits(data: bytes) -> int | None:
     """Significant bits that a PNG file declares (sBIT, the deepest channel); None if not declared.
 
     Args:
-        data: the file, or its beginning.
+        data: the file, or its start.
     """
     if not data.startswith(_PNG):
         return None

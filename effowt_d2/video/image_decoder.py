@@ -127,7 +127,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _as_bgr(image: np.ndarray, declared: int | None = None) -> np.ndarray:
-    """BGR uint8 of grey, BGR or BGRA values of any depth; alpha is left out."""
+    """BGR uint8 of grey, BGR or BGRA values of any depth; alpha is dropped."""
     if image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] < 3 else image[:, :, :3]
     bits = signal_bits(image, declared) if image.dtype.kind in "ui" else None

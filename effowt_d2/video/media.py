@@ -68,7 +68,7 @@ class Media:
 
     @property
     def restarts(self) -> int:
-        """How often the clock of the stream was set anew so far."""
+        """Number of clock resets of the stream so far."""
         return self._clock.restarts
 
     @property
@@ -163,14 +163,14 @@ class _Clock:
             packet.pts += self._offset
 
     def _clock_restarts(self, moment: int, last: int) -> bool:
-        # broken muxers step back a little, a new beginning is far back
+        # broken muxers step back a little, a restart is far back
         if moment < last - 2 * self._step:
             return True
         return self._jump is not None and moment > last + self._jump
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The stream that a player shows; all others are left out from now on."""
+    """The stream that a player shows; all others are skipped from now on."""
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams or container.format.name in _TEXT_FORMATS:

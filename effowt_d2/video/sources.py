@@ -39,12 +39,12 @@ def open_frames(
     """Open a source of frames.
 
     Args:
-        source: a video file, a folder of images (in natural order, hidden files left out), an image, a glob of
+        source: a video file, a folder of images (in natural order, hidden files skipped), an image, a glob of
             images, a list of images (in the order given), an address (``http://``, ``rtsp://``, ...), ``-`` for
             standard input, the number of a camera (also as text), or an iterable of (H, W, 3) BGR uint8 arrays.
             Files of several images (TIFF, GIF, APNG, WebP, AVIF) give all of them.
         stride: take every ``stride``-th frame.
-        start: seconds to leave out at the beginning.
+        start: seconds to skip at the start.
         end: second to stop before; None: the end.
         fps: frames per second of images, arrays and videos without a container; None: 30. A video or animation knows
             its own.

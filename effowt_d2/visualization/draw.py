@@ -16,7 +16,7 @@ __all__ = ["LABEL_FIELDS", "Trails", "draw_tracks", "track_color"]
 LABEL_FIELDS = ("id", "name", "score")
 """Fields of a label, in the order they are written."""
 
-# turning the hue by the golden ratio keeps the colours of neighbouring ids far apart, for ever
+# turning the hue by the golden ratio keeps the colours of neighbouring ids distinct
 _GOLDEN_RATIO = 0.6180339887498949
 _OUTLINE = (16, 16, 16)
 _PAPER = (255, 255, 255)

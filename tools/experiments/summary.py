@@ -59,7 +59,7 @@ class Difference(Spread):
 class Summary:
     """The finished rows that belong to a plan as it is now, by variant.
 
-    Rows of another plan or of an older choice of a search are left out; they and the unfinished ones are listed.
+    Rows of another plan or of an older choice of a search are skipped; they and the unfinished ones are listed.
 
     Args:
         plan: names, order, and the keys that each row must have.

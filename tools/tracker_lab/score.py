@@ -74,7 +74,7 @@ def oracle_scores(gt: GroundTruth, rows: Rows) -> dict[str, dict[str, float]]:
 
     Returns:
         By name: ``none``; ``association``: each result that overlaps a true box by half or more, one to one, gets that
-        box's identity, the rest are left out; ``localisation``: such results get the true box, and keep their
+        box's identity, the rest are skipped; ``localisation``: such results get the true box, and keep their
         identity; ``recall``: true boxes that no result matches are added, each with an identity that continues the
         track that matched this object last.
     """

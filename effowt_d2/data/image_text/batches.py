@@ -55,7 +55,7 @@ class PairBatches:
 
     Args:
         vocabulary: the classes.
-        sources: images with labels or captions; images whose label is no id of the vocabulary are left out.
+        sources: images with labels or captions; images whose label is no id of the vocabulary are skipped.
         batch: images in a batch.
         texts: texts of classes in a batch, at least; the classes of the images and their kinds come first.
         captioned: fraction of a batch that has captions, where there are such images.
@@ -120,7 +120,7 @@ class PairBatches:
             logger.info("%d words of the dictionary", len(self._dictionary))
         if self.without_word:
             count, names = sum(self.without_word.values()), sorted(self.without_word)
-            logger.warning("%d images of %d labels without a word left out: %s", count, len(names), names[:10])
+            logger.warning("%d images of %d labels without a word skipped: %s", count, len(names), names[:10])
         if self.without_images:
             logger.warning("%d classes without images: %s", len(self.without_images), self.without_images[:10])
 

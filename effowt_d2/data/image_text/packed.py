@@ -1,7 +1,7 @@
 """Images decoded once and kept as one array on disk, so that training reads them without decoding.
 
 Layout of a packed source: ``images.npy`` (N, S, S, 3) uint8 RGB, and ``index.json`` with the labels, the captions and
-what was left out. It is written once; a changed list of files or side packs it again.
+what was dropped. It is written once; a changed list of files or side packs it again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PackedImages:
 def pack(samples: Sequence[Sample], folder: str | Path, *, side: int) -> PackedImages:
     """Decode samples into ``folder``, or open what was packed there from the same files before.
 
-    Files that can't be read are counted, named and left out.
+    Files that can't be read are counted, named and skipped.
 
     Raises:
         ValueError: there are no samples, or more than half of the files can't be read.
@@ -66,7 +66,7 @@ def pack(samples: Sequence[Sample], folder: str | Path, *, side: int) -> PackedI
     (folder / "index.json").unlink(missing_ok=True)
     kept, broken = _decode(samples, folder / "images.npy", side)
     if broken:
-        logger.warning("%d of %d images can't be read and are left out: %s", len(broken), len(samples), broken[:10])
+        logger.warning("%d of %d images can't be read and are skipped: %s", len(broken), len(samples), broken[:10])
     index = {
         "signature": signature,
         "labels": [sample.label for sample in kept],

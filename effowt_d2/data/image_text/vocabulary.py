@@ -43,7 +43,7 @@ class Vocabulary(Sequence[Row]):
     Attributes:
         index: number of the row by each of its ids.
         kinds: for each row the numbers of its kinds.
-        shared_names: names that were left out.
+        shared_names: names that were skipped.
 
     Raises:
         ValueError: an id occurs twice, a kind is no id, or a row is left without a name.
@@ -64,7 +64,7 @@ class Vocabulary(Sequence[Row]):
                 self.index[id_] = number
         self.kinds = [self._numbers(row) for row in self._rows]
         if self.shared_names:
-            logger.warning("%d names of several classes left out: %s", len(self.shared_names), self.shared_names[:10])
+            logger.warning("%d names of several classes skipped: %s", len(self.shared_names), self.shared_names[:10])
 
     def _numbers(self, row: Row) -> tuple[int, ...]:
         unknown = [kind for kind in row.kinds if kind not in self.index]

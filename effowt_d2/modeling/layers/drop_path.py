@@ -13,7 +13,7 @@ SUBSET_ABOVE = 0.1
 
 
 def add_branch(x: Tensor, branch: Callable[[Tensor, Tensor | None], Tensor], rate: float) -> Tensor:
-    """``x`` plus its branch, which is left out with probability ``rate`` and scaled so that its mean stays.
+    """``x`` plus its branch, which is dropped with probability ``rate`` and scaled so that its mean stays.
 
     Args:
         x: (B, ...).

@@ -101,7 +101,7 @@ class ReleasedAdapters(DenseAdapters):
     """Densely connected inside, with hidden widths 2b and b; sums at the ends of the stages.
 
     The last block's output is not part of the last sum, as in the release. The release adds the embedded image to
-    the first sum as well, which changes a tower before anything was learned, and is left out here.
+    the first sum as well, which changes a tower before anything was learned, and is dropped here.
 
     Raises:
         ValueError: the blocks do not divide into four stages; and as the base.

@@ -80,7 +80,7 @@ class SparseInteraction(nn.Module):
         """
         Args:
             x: (B, H, W, C), any H, W >= 1.
-            mask: (B, H, W) bool, true where a token is valid; all of them if left out.
+            mask: (B, H, W) bool, true where a token is valid; all of them if omitted.
 
         Returns:
             (B, H, W, C), zero at tokens that are not valid. An image without a valid token gives zeros.

@@ -20,7 +20,7 @@ STAGES = 3
 def default_blocks(tower: Tower) -> list[int]:
     """Blocks that cut the depth in four: 3, 6 and 9 of 12, or the nearest that run on the whole map.
 
-    The last block is left out where there is another, because little would be saved there.
+    The last block is dropped where there is another, because little would be saved there.
     """
     whole = _on_the_whole_map(tower)
     possible = [number for number in whole if number < tower.depth - 1] or whole

@@ -50,7 +50,7 @@ class LoadedTower(Family):
         precision: dtype of weights and computation: float32, or bfloat16 or float16 where no loaded parameter trains.
         compile_backend: of ``torch.compile`` for the blocks; empty for none.
         stride: pixels per token, 16 or the patch size.
-        drop_path: probability in [0, 1) that a half of a block is left out in training, for an image.
+        drop_path: probability in [0, 1) that a half of a block is dropped in training, for an image.
 
     Precision and compilation take effect in :meth:`finalise`; until then the weights are as they were loaded, for what
     is cut out of them.

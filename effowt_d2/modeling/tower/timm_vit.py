@@ -34,7 +34,7 @@ class TimmViT(Tower):
 
     Args:
         trunk: the model of timm, or open_clip's wrapper around it.
-        patch_size: pixels per token; the model's own if left out.
+        patch_size: pixels per token; the model's own if omitted.
         common: see :class:`Tower`.
     """
 

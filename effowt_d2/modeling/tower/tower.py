@@ -46,8 +46,8 @@ class Tower(LoadedTower):
         Args:
             images: (B, 3, H, W) RGB, normalised by ``pixel_mean`` and ``pixel_std``, zero outside the image; H and W
                 are multiples of the stride.
-            mask: (B, h, w) bool, true for tokens that hold a part of the image; all of them if left out.
-            taps: numbers of the blocks whose output is asked for, in any order and repetition; all if left out.
+            mask: (B, h, w) bool, true for tokens that hold a part of the image; all of them if omitted.
+            taps: numbers of the blocks whose output is asked for, in any order and repetition; all if omitted.
 
         Returns:
             For each tap a map (B, d, h, w) without the class token; a plain tensor if nothing in the tower trains. With

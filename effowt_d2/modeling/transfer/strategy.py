@@ -54,7 +54,7 @@ class TransferStrategy(nn.Module):
     ) -> dict[str, Tensor]:
         """Pixels (B, 3, H, W) as the tower gets them and its taps (B, d, H/16, W/16) -> levels by name.
 
-        A coarse level may be left out, if it is to be every second cell of the level before it.
+        A coarse level may be omitted, if it is to be every second cell of the level before it.
         """
         raise NotImplementedError
 

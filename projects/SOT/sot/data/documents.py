@@ -16,7 +16,7 @@ __all__ = ["read_document"]
 def read_document(source: Path, image_root: Path, format: str = "") -> list[TargetSequence]:
     """Read a dataset of any format of :data:`effowt_d2.formats.FORMATS`.
 
-    Every labelled object of a still image, crowds left out, becomes a sequence of one frame, ``IMAGE-ID``. Every track of a
+    Every labelled object of a still image, crowds skipped, becomes a sequence of one frame, ``IMAGE-ID``. Every track of a
     video becomes one from its first to its last box, ``VIDEO-TRACK``; between them frames without a box have NaN.
 
     Args:
