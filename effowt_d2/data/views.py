@@ -75,7 +75,7 @@ def _scaling(cfg: CfgNode) -> list[T.Augmentation]:
         return [AtLeastOnePixel(T.ResizeShortestEdge(sizes, cfg.INPUT.MAX_SIZE_TRAIN, sampling))]
     if cfg.DATA.SCALING == "lsj":
         size, (low, high) = cfg.DATA.LSJ_SIZE, cfg.DATA.LSJ_SCALE
-        # not padded to the square: the model knows the valid area, and grey would count as image
+        # not padded to the square: the model masks the valid area, and grey would count as image
         crop = T.FixedSizeCrop((size, size), pad=False)
         return [AtLeastOnePixel(T.ResizeScale(low, high, size, size)), crop]
     raise ValueError(f"DATA.SCALING is '{cfg.DATA.SCALING}'; it can be shortest_edge or lsj")

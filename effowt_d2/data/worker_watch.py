@@ -29,7 +29,7 @@ class WorkerWatch:
 
     def __init__(self, records: Sequence[dict], num_workers: int):
         self.records = records
-        # a worker has no other way to leave word: a signal ends it without a chance to speak
+        # shared memory is the only channel: a signal ends a worker without an exception
         self._notes = torch.full((num_workers, 2), -1).share_memory_() if num_workers else None
         _WATCHES.add(self)
 

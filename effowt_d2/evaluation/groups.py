@@ -60,7 +60,7 @@ def tao_groups() -> CategoryGroups:
             "The groups of TAO category ids come from the package trackeval, which cannot be imported: "
             "pip install trackeval==1.3.0, or give the groups of your own dataset (docs/evaluate.md)"
         ) from problem
-    dataset = TAO_OW.__new__(TAO_OW)  # its constructor wants files; the lists need none
+    dataset = TAO_OW.__new__(TAO_OW)  # its constructor needs files; the lists need none
     dataset._split_known_unknown_distractor()
     return CategoryGroups(frozenset(dataset.knowns), frozenset(dataset.distractors), frozenset(dataset.unknowns))
 

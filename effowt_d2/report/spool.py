@@ -32,7 +32,7 @@ class Spool:
         self.stride = 1
         self.times: list[float] = []
 
-    def wants(self, position: int) -> bool:
+    def accepts(self, position: int) -> bool:
         """Whether the frame at this position of the run would be kept."""
         return position % self.stride == 0
 

@@ -76,7 +76,7 @@ class ReportWriter:
 
     def write(self, tracks: FrameTracks) -> None:
         """Take in a frame; its image must not be drawn on yet."""
-        if self._spool.wants(self.frames):
+        if self._spool.accepts(self.frames):
             self._keep(tracks)
         self._lives.update(self.frames, tracks)
         if self._truth:

@@ -1,4 +1,4 @@
-"""Association of detections into tracks. Knows tensors, neither Detectron2 nor config keys."""
+"""Association of detections into tracks. Depends on tensors only, not on Detectron2 or config keys."""
 
 from .presets import PRESETS, get_preset
 from .tracker import Tracker

@@ -27,7 +27,7 @@ def ensure_rendered(folder: Path, *, parameters: dict, write: Callable[[Path], N
     sees half of it. One process renders; the others wait for it.
 
     Args:
-        folder: where the split lives.
+        folder: folder of the split.
         parameters: everything that decides its content, as plain values; kept in the folder's stamp.
         write: renders the split into an existing empty folder.
 

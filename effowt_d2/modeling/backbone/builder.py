@@ -122,7 +122,7 @@ class EffOWTBackbone(Backbone):
 
     @property
     def needs_samples(self) -> bool:
-        """Whether :meth:`initialise` wants labelled training samples."""
+        """Whether :meth:`initialise` requires labelled training samples."""
         return self.strategy.needs_samples
 
     def initialise(self, samples: Iterable[dict] | None = None) -> None:

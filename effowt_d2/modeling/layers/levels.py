@@ -28,7 +28,7 @@ def levels_to_build(levels: Sequence[str], own: Sequence[str]) -> tuple[str, ...
     """Which levels a part has to make.
 
     Args:
-        levels: that are asked for.
+        levels: the requested ones.
         own: that the part can make, fine to coarse; coarser ones are subsampled from the last of them.
     """
     names = list(LEVELS)

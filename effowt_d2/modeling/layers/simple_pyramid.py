@@ -18,7 +18,7 @@ class SimplePyramid(nn.Module):
     Args:
         channels: d, of the map.
         out_channels: of each level.
-        levels: that are asked for; of p2 to p5 those are made that they need.
+        levels: the requested ones; of p2 to p5 those are made that they need.
     """
 
     def __init__(self, *, channels: int, out_channels: int = 256, levels: Sequence[str] = tuple(LEVELS)):

@@ -18,7 +18,7 @@ class Initialisation:
     """Base.
 
     Attributes:
-        needs_samples: :meth:`importances` wants labelled training samples, so that it has to wait for the trainer.
+        needs_samples: :meth:`importances` requires labelled training samples, so that it has to wait for the trainer.
     """
 
     needs_samples = False

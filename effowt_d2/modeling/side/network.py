@@ -67,7 +67,7 @@ class SideNetwork(nn.Module):
     Args:
         layout: see :class:`SideLayout`.
         out_channels: of each pyramid level.
-        levels: that are asked for; of p2, p3 and p4 those are made that they need.
+        levels: the requested ones; of p2, p3 and p4 those are made that they need.
         windows: attention window side per stage, 0 for global.
         recompute: per stage, make block activations again in the backward pass instead of keeping them.
         block: makes a block from the arguments of :class:`SideBlock`.

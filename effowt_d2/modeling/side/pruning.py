@@ -108,7 +108,7 @@ def _hidden_units(importance: BlockWeights, residual: Tensor, block: SideBlock) 
         score = score * importance.gate[:, residual]
     keep = block.interaction.fc1.out_features
     if keep > len(score):
-        raise ValueError(f"the tower's MLP has {len(score)} hidden units, the side MLP wants {keep} of them")
+        raise ValueError(f"the tower's MLP has {len(score)} hidden units, the side MLP needs {keep} of them")
     return _top(score.sum(1), keep)
 
 

@@ -67,7 +67,7 @@ class ClipViT(Tower):
 
     def attend(self, block, x, *, adapters=NO_ADAPTERS, keys=None, turns=None):
         attn = block.attn
-        # torch's module wants a full (L, L) mask per head; a mask of keys is enough and stays small
+        # torch's module needs a full (L, L) mask per head; a mask of keys is enough and stays small
         qkv = run_fused(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias, adapters)
         q, k, v = (in_heads(part, attn.num_heads) for part in qkv)
         mixed = out_of_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=keys))

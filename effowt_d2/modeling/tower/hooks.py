@@ -22,7 +22,7 @@ Reduction = tuple[Tokens, Rows]
 class BlockHook:
     """Looks at one pass of tokens through a tower, and may change it; this one does nothing.
 
-    A hook lives for one pass, so that it may keep what it saw of earlier blocks. A module that a tower runs with in
+    A hook exists for one pass, so that it may keep the state of earlier blocks. A module that a tower runs with in
     every pass is attached to it (``Tower.companions``) and makes one in ``start()``.
     """
 

@@ -47,7 +47,7 @@ class Tower(LoadedTower):
             images: (B, 3, H, W) RGB, normalised by ``pixel_mean`` and ``pixel_std``, zero outside the image; H and W
                 are multiples of the stride.
             mask: (B, h, w) bool, true for tokens that hold a part of the image; all of them if omitted.
-            taps: numbers of the blocks whose output is asked for, in any order and repetition; all if omitted.
+            taps: numbers of the blocks whose output is requested, in any order and repetition; all if omitted.
 
         Returns:
             For each tap a map (B, d, h, w) without the class token; a plain tensor if nothing in the tower trains. With

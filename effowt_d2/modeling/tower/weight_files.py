@@ -67,7 +67,7 @@ def read_weights(file: str, *, unsafe_pickle: bool = False) -> dict[str, Tensor]
         Tensors by key, without the prefixes of wrappers that all share.
 
     Raises:
-        CheckpointError: the file is damaged, is no weights file, or wants more than tensors and plain values.
+        CheckpointError: the file is damaged, is no weights file, or needs more than tensors and plain values.
     """
     if file.endswith(".safetensors"):
         try:

@@ -37,7 +37,7 @@ class TransferStrategy(nn.Module):
     """Base of the necks. The tower belongs to the backbone; a neck only declares what it needs of it.
 
     Attributes:
-        needs_samples: :meth:`initialise` wants labelled training samples.
+        needs_samples: :meth:`initialise` requires labelled training samples.
         config_node: where the keys of the constructor's arguments stand.
         taps: numbers of the tower blocks whose output :meth:`forward` gets.
     """
