@@ -14,7 +14,7 @@ from effowt_d2.report.track_records import TrackRecord, TrackRecords
 def test_a_spool_keeps_every_nth_line_within_its_budget(tmp_path, count):
     spool = Spool(tmp_path, 200)
     for position in range(count):
-        if spool.wants(position):
+        if spool.accepts(position):
             spool.add(f"{position:04d}".encode() * (1 + position % 5), position / 10)
     kept = [int(line[:4]) for line in spool]
     assert kept == list(range(0, count, spool.stride)) == [round(10 * time) for time in spool.times]
@@ -29,7 +29,7 @@ def test_a_spool_keeps_every_nth_line_within_its_budget(tmp_path, count):
 def test_one_line_is_kept_whatever_its_size(tmp_path):
     spool = Spool(tmp_path, 10)
     for position in range(5):
-        if spool.wants(position):
+        if spool.accepts(position):
             spool.add(b"x" * 100, 0.0)
     assert list(spool) == [b"x" * 100] and spool.stride == 8
 

@@ -164,7 +164,7 @@ def _check_name(name: str) -> None:
     known = open_clip.list_models()
     if name not in known:
         near = [k for k in known if k.lower()[:4] == name.lower()[:4]] or known
-        raise bad_argument("name", f"{name!r} is no model of open_clip; similar names: {', '.join(near)}")
+        raise bad_argument("name", f"{name!r} is no model of open_clip; known names: {', '.join(near)}")
 
 
 def _check_tag(name: str, tag: str) -> None:

@@ -29,7 +29,7 @@ def check_timm_name(name: str) -> None:
     wanted = name[len(TIMM) :]
     if not timm.is_model(wanted):
         near = timm.list_models(f"*{wanted.split('_')[-1]}*") or timm.list_models("*dinov2*")
-        raise bad_argument("name", f"{name!r} is no model of timm; similar names: {', '.join(near)}")
+        raise bad_argument("name", f"{name!r} is no model of timm; known names: {', '.join(near)}")
 
 
 def create_trunk(name: str) -> nn.Module:
