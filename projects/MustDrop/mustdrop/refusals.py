@@ -18,8 +18,13 @@ _MUST_BE_UNSET = {
 }
 
 
-def check_generation(model: nn.Module, kwargs: dict[str, Any]) -> None:
-    """Raises: ValueError, naming the argument of ``generate`` that is refused and why."""
+def check_generation(model: nn.Module, kwargs: dict[str, Any], *, prompts: int) -> None:
+    """Raises: ValueError, naming the argument of ``generate`` that is refused and why.
+
+    Args:
+        kwargs: of ``generate``, without the prompts.
+        prompts: in the batch.
+    """
     check_call(model, kwargs)
     config = kwargs.get("generation_config") or model.generation_config
 
@@ -36,8 +41,10 @@ def check_generation(model: nn.Module, kwargs: dict[str, Any]) -> None:
         )
     if value("use_cache") is False:
         raise ValueError("MustDrop decodes from the cache: leave use_cache unset")
-    if value("return_dict_in_generate") and len(kwargs.get("input_ids", ())) > 1:
-        raise ValueError("return_dict_in_generate with a batch: MustDrop takes one prompt at a time for it")
+    if value("return_dict_in_generate") and prompts > 1:
+        raise ValueError(
+            f"return_dict_in_generate with {prompts} prompts: MustDrop returns a dict for one prompt at a time"
+        )
 
 
 def check_call(model: nn.Module, kwargs: dict[str, Any]) -> None:

@@ -84,8 +84,10 @@ class MustDrop:
         pixels = kwargs.pop("pixel_values", None)
         if pixels is None:
             return self._generate(inputs, **kwargs)
-        check_generation(self.model, kwargs)
         ids = kwargs.pop("input_ids", inputs)
+        if ids is None:
+            raise ValueError("pixel_values came without input_ids: MustDrop needs the prompt")
+        check_generation(self.model, kwargs, prompts=len(ids))
         sizes, mask = kwargs.pop("image_sizes", None), kwargs.pop("attention_mask", None)
         rows = split_rows(ids, pixels, sizes, mask)
         self.reports = []

@@ -65,6 +65,25 @@ def test_ways_to_generate(model, options, word):
         model.generate(**prompt(), max_new_tokens=2, **options)
 
 
+@pytest.mark.parametrize("positional", [True, False])
+def test_a_batch_has_no_dict(model, positional):
+    one = prompt()
+    both = {name: torch.cat([value, value]) for name, value in one.items()}
+    ids = (both.pop("input_ids"),) if positional else ()
+    with MustDrop(model, setting=DROP), pytest.raises(ValueError, match="return_dict_in_generate.*2"):
+        model.generate(*ids, **both, return_dict_in_generate=True, max_new_tokens=2)
+
+
+def test_one_prompt_may_be_positional(model):
+    inputs = prompt()
+    with MustDrop(model, setting=DROP):
+        named = model.generate(**inputs, max_new_tokens=2)
+        given = model.generate(inputs.pop("input_ids"), **inputs, return_dict_in_generate=True, max_new_tokens=2)
+        with pytest.raises(ValueError, match="input_ids"):
+            model.generate(pixel_values=inputs["pixel_values"])
+    assert torch.equal(given.sequences, named)
+
+
 def change(inputs, **values):
     return {**inputs, **values}
 
