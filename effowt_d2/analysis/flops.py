@@ -7,7 +7,8 @@ decoding, NMS and association are skipped.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["count_flops"]
+__all__ = ["count_call", "count_flops"]
 
 
 def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, detections: int) -> dict[str, int]:
@@ -35,13 +36,34 @@ def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, dete
     """
     if size[0] % 64 or size[1] % 64:
         raise ValueError(f"the size must be multiples of 64, got {size[0]} x {size[1]}")
+    with _without_values(model) as copied:
+        return _count_parts(copied, size, proposals, detections)
+
+
+def count_call(model: nn.Module, call: Callable[[nn.Module], object]) -> int:
+    """Multiply-adds of one call of any model in inference.
+
+    Args:
+        model: built on the meta device; it is left as it is.
+        call: gets a copy of the model, and calls it with tensors that it makes itself.
+
+    Raises:
+        ValueError: the model has real weights.
+    """
+    with _without_values(model) as copied:
+        return _count(lambda: call(copied))
+
+
+@contextmanager
+def _without_values(model: nn.Module) -> Iterator[nn.Module]:
+    """A copy in eval mode whose tensors have no values; within, new tensors have none either."""
     if any(p.device.type != "meta" for p in model.parameters()):
         raise ValueError("FLOPs are counted on a model of the meta device, this one has real weights")
     model = copy.deepcopy(model).eval()
     # the math attention, for torch does not count the CPU's fused one
     with FakeTensorMode(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         _report_cpu_device(model)
-        return _count_parts(model, size, proposals, detections)
+        yield model
 
 
 def _report_cpu_device(model: nn.Module) -> None:

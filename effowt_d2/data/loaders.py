@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, DatasetFromList
+from detectron2.data import DatasetCatalog, DatasetFromList, MetadataCatalog
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -200,10 +200,21 @@ def _existing(dataset_name: str, videos: list[list[dict]]) -> list[list[dict]]:
     return [frames for frames in videos if frames[0]["file_name"] in names]
 
 
+def _batched(dataset_name: str, videos: list[list[dict]], count: int) -> list[list[dict]]:
+    """Still images by so many at once, where the dataset says so."""
+    if not MetadataCatalog.get(dataset_name).get("batch_images") or count < 1:
+        return videos
+    images = [frame for frames in videos for frame in frames]
+    return [images[first : first + count] for first in range(0, len(images), count)]
+
+
 def build_video_test_loader(
     cfg: CfgNode, dataset_name: str, mapper: Callable[[dict], dict] | None = None
 ) -> DataLoader:
     """This process's videos, whole and frame by frame in order; still images work too.
+
+    A batch holds frames of one video, or one still image. Where the dataset's metadata have ``batch_images``, still images
+    are batched as frames are.
 
     Args:
         cfg: reads ``TEST.FRAMES_PER_BATCH``, ``DATALOADER.NUM_WORKERS``, ``INPUT``, ``DATA.SKIP_MISSING``, ``IMPORTS``.
@@ -217,7 +228,7 @@ def build_video_test_loader(
     listed = load_frame_records(dataset_name)
     if cfg.DATA.SKIP_MISSING:
         listed = _existing(dataset_name, listed)
-    for frames in listed:
+    for frames in _batched(dataset_name, listed, cfg.TEST.FRAMES_PER_BATCH):
         videos.append(range(len(records), len(records) + len(frames)))
         records += frames
     with config_keys("TEST"):

@@ -58,13 +58,17 @@ class CellMap:
 
     def after(self, step: Step, before: Tensor, shortened: Tensor) -> "CellMap":
         """The cells behind a step, which made ``shortened`` of the tokens ``before``."""
-        moved = torch.where(self.slots < 0, -1, step.moved.gather(1, self.slots.clamp(min=0)))
-        stays = self.whole & step.stays.gather(1, self.slots.clamp(min=0))
-        new = replace(self, slots=moved, whole=stays)
+        new = self.moved(step)
         old = self._standing(before)
         # the token that stands for a cell may be another one now: its change goes on from where the last one's was
         basis = new._standing(shortened) - torch.where(self.whole[..., None], torch.zeros_like(old), self._change(old))
         return replace(new, held=self.dense(before), basis=basis)
+
+    def moved(self, step: Step) -> "CellMap":
+        """As :meth:`after`, without values: which token stands for a cell is known, and no map can be made."""
+        moved = torch.where(self.slots < 0, -1, step.moved.gather(1, self.slots.clamp(min=0)))
+        stays = self.whole & step.stays.gather(1, self.slots.clamp(min=0))
+        return replace(self, slots=moved, whole=stays)
 
     def _standing(self, x: Tensor) -> Tensor:
         return torch.take_along_dim(x, self.slots.clamp(min=0)[..., None], 1)

@@ -39,9 +39,15 @@ class TokenReduction(nn.Module):
         window: side in tokens of the windows that each keep that fraction; 0 for the tower's own windows, or the whole
             map where it has none.
 
+    Attributes:
+        maps: the tokens that are left can be made a whole map again. Without, taps behind the first step are an error, and
+            nothing is kept for them.
+
     Raises:
         ValueError: an argument does not fit the tower; the message names it.
     """
+
+    maps = True
 
     def __init__(
         self, *, tower: Tower, blocks: Sequence[int] = (), keep_rates: Sequence[float] = (0.7,), window: int = 0
@@ -118,7 +124,8 @@ class ReductionPass(BlockHook):
         if step is None:
             return None
         patches = step.apply(tokens.patches)
-        self.cells, self.sizes = cells.after(step, tokens.patches, patches), step.sizes
+        self.cells = cells.after(step, tokens.patches, patches) if reduction.maps else cells.moved(step)
+        self.sizes = step.sizes
         return self._shortened(tokens, step, patches, self.cells), lambda x: step.apply(x, prefix=tokens.prefix)
 
     def _shortened(self, tokens: Tokens, step: Step, patches: Tensor, now: CellMap) -> Tokens:
@@ -133,8 +140,12 @@ class ReductionPass(BlockHook):
             cells=step.place(cells, reduction.pooled_cells(step, cells)),
             valid=step.valid,
             parts=within and _sums(step.sizes, within),
-            rebuild=partial(now.dense, gate=reduction.followed()),
+            rebuild=partial(now.dense, gate=reduction.followed()) if reduction.maps else _no_map,
         )
+
+
+def _no_map(x: Tensor) -> Tensor:
+    raise RuntimeError("the token reduction keeps no maps: a tap behind its first step has no map")
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager:

@@ -1,0 +1,1 @@
+"""Datasets of labelled images and clips, and the training loader."""
