@@ -3,6 +3,7 @@
 # make lint    ruff, mypy, codespell, import-linter
 # make slow    the slower checks
 # make browser the report and written videos in a real browser: Chromium or Chrome from the PATH, or CHROME_BIN=FILE
+# make docs    the documentation as a site below output/site, with --strict: a broken link or anchor is an error
 # make bench   memory and time of the three strategies on the quick model's tower
 # make experiments    run what is missing of configs/experiments.yaml (hours; JOBS=2: two at once)
 # make results        docs/results.md and its figures from what has been run
@@ -21,7 +22,7 @@ RUN = $(VENV)/bin/python
 SPACE = $() $()
 READY = $(VENV)/.effowt_d2_ready
 
-.PHONY: demo lint test slow browser bench experiments results setup clean
+.PHONY: demo lint test slow browser docs bench experiments results setup clean
 
 setup: $(READY)
 
@@ -48,6 +49,9 @@ slow: $(READY)
 
 browser: $(READY)
 	$(RUN) -m pytest -q -rs -m browser tests/report tests/video
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 bench: $(READY)
 	$(RUN) tools/benchmark.py --config-file configs/quick/shapes_ow_effowt.yaml --size 256 256 --json $(BENCH)

@@ -28,12 +28,13 @@ def set_keys(cfg: CfgNode, keys: dict | None = None, /, **options) -> CfgNode:
 
 def plugin_keys() -> list[str]:
     """The keys that the plugin adds to Detectron2's."""
-    return sorted(set(_leaves(plugin_config())) - set(_leaves(get_cfg())))
+    return sorted(set(leaves(plugin_config())) - set(leaves(get_cfg())))
 
 
-def _leaves(node: CfgNode, path: str = "") -> Iterator[str]:
+def leaves(node: CfgNode, path: str = "") -> Iterator[str]:
+    """The dotted names of a config's keys."""
     for key, value in node.items():
         if isinstance(value, CfgNode):
-            yield from _leaves(value, f"{path}{key}.")
+            yield from leaves(value, f"{path}{key}.")
         else:
             yield f"{path}{key}"
