@@ -51,7 +51,7 @@ def unroll(model, numbers):
 def test_every_recorded_tensor_is_compared(numbers):
     # tests/modeling/test_golden_towers.py has the blocks
     elsewhere = tuple(f"frame{frame}.block" for frame in (0, 1))
-    here = ("in.", "pos_embed", "z_tokens", "x_tokens", "target", "loss.", "grad.", "step1.", "step3.", "default_refs.")
+    here = ("in.", "pos_embed", "z_tokens", "x_tokens", "target", "loss.", "grad.", "step1.", "default_refs.")
     here += tuple(
         f"frame{frame}.{what}" for frame in (0, 1) for what in ("norm", "head", "score", "boxes", "state", "response")
     )
@@ -135,10 +135,8 @@ def test_one_step(numbers):
     optimizer.step()
     expected = released_names(below(numbers, "step1."))
     assert {"token.query", "token.embedding", "backbone.embedding.types"} <= set(expected)
-    # of some layers not all experts are recorded
-    whole = {name: value for name, value in expected.items() if value.shape == gradients[name].shape}
-    assert len(whole) > 10
-    for name, value in whole.items():
+    assert len(expected) > 25 and set(expected) <= set(trained)
+    for name, value in expected.items():
         large = gradients[name].abs() > 1e-6
         torch.testing.assert_close(trained[name][large], value[large], rtol=0, atol=2e-6, msg=name)
 
