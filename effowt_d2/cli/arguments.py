@@ -34,6 +34,8 @@ def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argpa
         args.output, args.results = "tracked.mp4", ["tracks.json"]
     if not (args.output or args.results or args.report or args.crops):
         parser.error("nothing to do: give --output, --results, --report, --crops, or several of them")
+    if args.pick and args.box:
+        parser.error("--pick and --box both say what to follow: give one of them")
     if args.gt and not args.report:
         parser.error("--gt is compared with in the report: give --report too")
     return args
@@ -51,6 +53,7 @@ def _add_files(add) -> None:
         metavar="X,Y,W,H",
         help="a target in pixels of the first frame, for single-object trackers; repeatable",
     )
+    add("--pick", action="store_true", help="draw the targets into the first frame; needs a display")
     add("--output-dir", metavar="FOLDER", help="process each input as a video, with outputs in a subfolder")
     add("--output", help="a video (.mp4 .webm .mkv .avi .mov), or a folder for frames")
     add(

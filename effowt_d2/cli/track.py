@@ -25,6 +25,7 @@ from .console import suppress_output
 from .jobs import deal, make_jobs, place_of_process
 from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
+from .pick import check_picking, pick_boxes
 from .selection import Selection
 
 __all__ = ["main"]
@@ -89,10 +90,11 @@ def track_video(
     outputs = None
     try:
         choice = dict(stride=args.stride, start=args.start, end=args.end, fps=args.fps, timeout=args.timeout)
+        boxes = pick_boxes(args) if args.pick else args.box
         frames = open_frames(args.input, **choice, stop=stop.__bool__)
         with frames, ExitStack() as stack:
             outputs = Outputs(args, frames, stack, words=words)
-            done = run(build(), frames, outputs, stop, select, args.box)
+            done = run(build(), frames, outputs, stop, select, boxes)
         if not done and not stop:
             raise ValueError(f"{frames.name}: none of the chosen frames could be read")
     except InterruptedError as error:
@@ -120,7 +122,9 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     """The arguments of VideoTracker; all are checked here, before files are made and the model is built."""
     choice = {name: getattr(args, name) for name in ("weights", "device", "precision", "max_side", "memory", "opts")}
     cfg = make_tracking_config(args.config_file, **choice)
-    check_following(cfg, given=bool(args.box))
+    check_following(cfg, given=args.pick or bool(args.box))
+    if args.pick:
+        check_picking(args)
     check_weights(cfg)
     words = read_vocabulary(args.vocabulary) if args.vocabulary else None
     if args.output and "name" in args.labels:

@@ -129,10 +129,10 @@ class VideoTracker:
     def follow(
         self,
         source: FrameSource | FrameReader,
-        boxes: Sequence[Sequence[float]] | np.ndarray,
+        boxes: Sequence[Sequence[float]] | np.ndarray | FrameTracks,
         *,
         stride: int = 1,
-        start: float = 0.0,
+        start: float | None = None,
         end: float | None = None,
         fps: float | None = None,
         restart_ids: bool = False,
@@ -147,30 +147,45 @@ class VideoTracker:
 
         Args:
             source, stride, start, end, fps, restart_ids: as for :meth:`track`.
-            boxes: (T, 4) x0, y0, x1, y1 of the objects, in pixels of the first frame that is taken.
+            boxes: (T, 4) x0, y0, x1, y1 of the objects, in pixels of the first frame that is taken. Or tracks in a frame
+                of the same source, such as ``found.where(found.ids == 7)`` of :meth:`track`: they keep their ids, and
+                are followed from that frame on; with frames that are open already, from the next one.
 
         Returns:
             An iterator over the frames taken. Each has all T objects, whatever their scores; the first one as given.
 
         Raises:
             ValueError: the model finds objects itself, there is no box, or the source can't be read; at once. A box without
-                an area in the frame; with the first frame.
+                an area in the frame, or another first frame than that of the tracks; with the first frame.
         """
-        given = np.asarray(boxes, dtype=np.float64)
+        tracks = boxes if isinstance(boxes, FrameTracks) else None
+        given = np.asarray(boxes if tracks is None else tracks.boxes, dtype=np.float64)
         if given.ndim != 2 or given.shape[1] != 4 or not len(given):
             raise ValueError(f"boxes must be (T, 4) x0, y0, x1, y1 with T of at least 1, got the shape {given.shape}")
         check_following(self.cfg, given=True)
-        if not isinstance(source, FrameReader):
-            source = open_frames(source, stride=stride, start=start, end=end, fps=fps)
-        elif (stride, start, end, fps) != (1, 0.0, None, None):
-            raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
-        return self._follow(source, given, restart_ids)
-
-    def _follow(self, frames: FrameReader, boxes: np.ndarray, restart_ids: bool) -> Iterator[FrameTracks]:
-        self._namer = self._namer.fresh() if self._namer else None
         numbers = None if restart_ids else self._numbers
+        if tracks is not None:
+            numbers = iter(tracks.ids.tolist())
+        if isinstance(source, FrameReader):
+            if (stride, start, end, fps) != (1, None, None, None):
+                raise ValueError("frames that are open already have a stride, a range and a rate: give them there")
+            return self._follow(source, given, numbers)
+        if start is None:
+            start = 0.0 if tracks is None else tracks.time
+        source = open_frames(source, stride=stride, start=start, end=end, fps=fps)
+        return self._follow(source, given, numbers, None if tracks is None else tracks.index)
+
+    def _follow(
+        self, frames: FrameReader, boxes: np.ndarray, numbers: Iterator[int] | None, first: int | None = None
+    ) -> Iterator[FrameTracks]:
+        self._namer = self._namer.fresh() if self._namer else None
         with frames:
             for tracks in self._predictor.follow(self.times.each("decoding", frames), boxes, numbers=numbers):
+                if first not in (None, tracks.index):
+                    raise ValueError(
+                        f"{frames.name}: the tracks are of frame {first}, the first one taken is {tracks.index}"
+                    )
+                first = None
                 yield self._named(tracks)
 
     def _named(self, tracks: FrameTracks) -> FrameTracks:

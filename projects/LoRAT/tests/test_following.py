@@ -2,42 +2,15 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_trackers import tracker_config
-from sot.data.made_clips import make_clip
 
 from effowt_d2 import VideoTracker
-from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.cli.track import main
-from effowt_d2.engine import OpenWorldTrainer
-
-CLIP = make_clip("clip", frames=5, seed=4)
 
 
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory):
-    """Config file and checkpoint of a tiny tracker, and a folder of frames."""
-    folder = tmp_path_factory.mktemp("following")
-    torch.manual_seed(0)
-    model = OpenWorldTrainer.build_model(tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="none"))
-    weights = {f"visual.{name}": value for name, value in model.backbone.tower.trunk.state_dict().items()}
-    torch.save(weights, folder / "tower.pth")
-    cfg = tracker_config(
-        "lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="none", MODEL__VLM__WEIGHTS=str(folder / "tower.pth")
-    )
-    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
-    (folder / "config.yaml").write_text(cfg.dump())
-    EffOWTCheckpointer(OpenWorldTrainer.build_model(cfg), str(folder)).save("model")
-    (folder / "frames").mkdir()
-    for number, frame in enumerate(CLIP.frames):
-        cv2.imwrite(str(folder / "frames" / f"{number:03d}.png"), frame)
-    return folder
-
-
-def test_every_frame_has_every_object(trained):
+def test_every_frame_has_every_object(trained, followed_clip):
     tracker = VideoTracker(str(trained / "config.yaml"))
     boxes = [[10.0, 10, 50, 40], [60, 20, 100, 80]]
     found = list(tracker.follow(str(trained / "frames"), boxes))
@@ -46,11 +19,11 @@ def test_every_frame_has_every_object(trained):
     assert all(frame.ids.tolist() == [0, 1] for frame in found)
     assert not np.array_equal(found[-1].boxes, found[0].boxes)
     # ids are unique over the videos of a tracker, and the results those of the model's own steps
-    again = list(tracker.follow(CLIP.frames, boxes[:1], fps=10))
+    again = list(tracker.follow(followed_clip.frames, boxes[:1], fps=10))
     assert again[0].ids.tolist() == [2]
     np.testing.assert_allclose(again[-1].boxes[0], found[-1].boxes[0], atol=1e-3)
     model = tracker._predictor.model
-    frames = torch.from_numpy(CLIP.frames[..., ::-1].copy()).permute(0, 3, 1, 2)
+    frames = torch.from_numpy(followed_clip.frames[..., ::-1].copy()).permute(0, 3, 1, 2)
     state = model.start(frames[0], boxes[:1])
     for frame in frames[1:]:
         state, tracks = model.step(state, frame)
@@ -85,7 +58,7 @@ def test_boxes_that_are_none_are_usage_errors(trained, tmp_path, capsys, text):
     assert text in capsys.readouterr().err
 
 
-def test_models_that_find_objects_take_no_boxes(trained):
+def test_models_that_find_objects_take_no_boxes(trained, followed_clip):
     tracker = VideoTracker(str(trained / "config.yaml"))
     with pytest.raises(ValueError, match="LoRAT"):
         tracker.track(str(trained / "frames"))
@@ -94,4 +67,18 @@ def test_models_that_find_objects_take_no_boxes(trained):
             tracker.follow(str(trained / "frames"), boxes)
     detector = VideoTracker("quick/shapes_ow_effowt.yaml", device="cpu")
     with pytest.raises(ValueError, match="OpenWorldTracker"):
-        detector.follow(CLIP.frames, [[1, 1, 9, 9]])
+        detector.follow(followed_clip.frames, [[1, 1, 9, 9]])
+
+
+def test_tracks_of_a_frame_are_taken_over(trained):
+    tracker, frames = VideoTracker(str(trained / "config.yaml")), str(trained / "frames")
+    found = list(tracker.follow(frames, [[10.0, 10, 50, 40], [60, 20, 100, 80]]))
+    later = found[2].where(found[2].ids == 1)
+    taken = list(tracker.follow(frames, later))
+    assert [frame.index for frame in taken] == [2, 3, 4] and all(frame.ids.tolist() == [1] for frame in taken)
+    np.testing.assert_allclose(taken[0].boxes, later.boxes)
+    # another first frame than that of the tracks
+    with pytest.raises(ValueError, match="frame 2, the first one taken is 0"):
+        next(tracker.follow(frames, later, start=0.0))
+    with pytest.raises(ValueError, match=r"\(0, 4\)"):
+        tracker.follow(frames, later.where(later.ids == 7))
