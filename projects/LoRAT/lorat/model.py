@@ -51,6 +51,9 @@ class LoRAT(SingleObjectTracker):
         output = self.respond(template, crops)
         return self.loss(output, SearchTargets(boxes, self.backbone.search_grid, crops.shape[-2:]))
 
+    def react(self, references: Sequence[Reference], crops: Tensor, state: None) -> tuple[HeadOutput, None]:
+        return self.respond(*references, crops), None
+
     def remember(self, reference: Reference) -> Reference:
         return reference
 

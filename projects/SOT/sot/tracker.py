@@ -34,7 +34,8 @@ class _Video:
 class SingleObjectTracker(nn.Module):
     """Follows the objects whose boxes are given in the first frame.
 
-    A subclass defines what is remembered (:meth:`remember`, :meth:`admit`) and computes responses (:meth:`look`).
+    A subclass defines what is remembered (:meth:`remember`, :meth:`admit`) and computes responses (:meth:`react`, and
+    :meth:`look` from what is remembered).
 
     Args:
         backbone: encodes templates and search crops.
@@ -85,6 +86,30 @@ class SingleObjectTracker(nn.Module):
         crops = self.backbone.normalise(torch.stack([x["searches"] for x in samples]).to(self.device))
         boxes = torch.stack([x["search_boxes"] for x in samples]).to(self.device)
         return list(zip(crops.unbind(1), boxes.unbind(1)))
+
+    @property
+    def references_seen(self) -> int:
+        """R, how many references a target is compared with in a frame."""
+        return 1
+
+    def first_state(self, targets: int) -> Tensor | None:
+        """What of the network's output is its input in the next frame, at the start; None for nothing."""
+        return None
+
+    def react(
+        self, references: Sequence[Reference], crops: Tensor, state: Tensor | None
+    ) -> tuple[HeadOutput, Tensor | None]:
+        """One pass of the network, which keeps nothing.
+
+        Args:
+            references: R, of B targets each.
+            crops: (B, 3, S, S) normalised search crops.
+            state: as of :meth:`first_state`, or of the frame before.
+
+        Returns:
+            The responses and the new state.
+        """
+        raise NotImplementedError
 
     def remember(self, reference: Reference) -> Any:
         """The memory of a video that begins, of its targets in the first frame."""

@@ -46,7 +46,7 @@ class WindowSelection:
         window = hann_window(scores.shape[-2:], scores.device)
         preferred = probabilities * (1 - self.weight) + window * self.weight
         cells = preferred.flatten(1).argmax(dim=1)
-        each = torch.arange(len(cells), device=cells.device)
+        each = torch.arange(cells.shape[0], device=cells.device)
         return Selection(cells, boxes.flatten(1, 2)[each, cells], probabilities.flatten(1)[each, cells])
 
 

@@ -90,9 +90,13 @@ class SPMTrack(SingleObjectTracker):
             warmup = BoxWarmup(iterations=node.BOX_WARMUP, factor=node.BOX_WARMUP_FACTOR)
         return {**tracker_arguments(cfg), "memory": memory, "modulation": modulation, "box_warmup": warmup}
 
-    def first_state(self, batch: int) -> Tensor:
+    @property
+    def references_seen(self) -> int:
+        return self.memory.references
+
+    def first_state(self, targets: int) -> Tensor:
         """The state (B, 1, d) before the first frame: zeros."""
-        return self.token.query.new_zeros(batch, 1, self.backbone.tower.embed_dim)
+        return self.token.query.new_zeros(targets, 1, self.backbone.tower.embed_dim)
 
     def respond(self, references: Sequence[Reference], crops: Tensor, state: Tensor) -> Response:
         """One pass: training and tracking make it alike.
@@ -115,8 +119,12 @@ class SPMTrack(SingleObjectTracker):
             output = self.head(modulated)
         return Response(output, after, response)
 
+    def react(self, references: Sequence[Reference], crops: Tensor, state: Tensor) -> tuple[HeadOutput, Tensor]:
+        response = self.respond(references, crops, state)
+        return response.output, response.state
+
     def _check(self, references: Sequence[Reference], crops: Tensor, state: Tensor) -> None:
-        wanted = (len(crops), 1, self.backbone.tower.embed_dim)
+        wanted = (crops.shape[0], 1, self.backbone.tower.embed_dim)
         if tuple(state.shape) != wanted:
             raise bad_argument("state", f"must have the shape {wanted}, got {tuple(state.shape)}")
         if len(references) != self.memory.references:
