@@ -5,8 +5,11 @@ import itertools
 import pytest
 import torch
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
 from helpers.configs import plugin_config, plugin_keys, set_keys
+from helpers.tiny_detector import picture, tiny_config
 from helpers.tiny_trackers import tracker_config
+from sot import add_config
 
 from effowt_d2.data import build_train_loader
 from effowt_d2.engine import build_evaluator, make_config
@@ -56,7 +59,26 @@ def evaluator(cfg):
     return made._convention, made._plots
 
 
+def bridged(cfg):
+    """Boxes and scores of frames of which the detector finds something in the first one alone."""
+    tiny = tiny_config(MODEL__META_ARCHITECTURE="BridgedTracker")
+    add_config(tiny)
+    tiny.MODEL.SOT.BRIDGE = cfg.MODEL.SOT.BRIDGE
+    model = built(tiny).eval()
+    state, found = model.start(), []
+    for frame in range(4):
+        boxes = torch.tensor([[20.0, 20, 50, 44]])[: 1 if frame == 0 else 0]
+        given = Instances((64, 96), pred_boxes=Boxes(boxes), scores=torch.full((len(boxes),), 0.4))
+        given.pred_classes = torch.zeros(len(boxes), dtype=torch.int64)
+        x = {"image": picture(0), "state": state, "frame_index": frame}
+        tracks = model.inference([x], [given])[0]["instances"]
+        found.append((tracks.track_ids.tolist(), tracks.pred_boxes.tensor.tolist(), tracks.scores.tolist()))
+    return found
+
+
 CLIP = {"INPUT.SOT.SAMPLER": "clip"}
+FOLLOWER = "{folder}/config.yaml"
+BRIDGE = {"MODEL.SOT.BRIDGE.CONFIG": FOLLOWER, "MODEL.SOT.BRIDGE.MIN_SCORE": 0.0}
 # what looks at the key, other options, and two values
 EFFECTS = {
     "INPUT.SOT.TEMPLATE_SIZE": (found, {}, 32, 48),
@@ -75,6 +97,11 @@ EFFECTS = {
     "INPUT.SOT.AUGMENT": (samples, {}, False, True),
     "MODEL.SOT.WINDOW_WEIGHT": (found, {}, 0.0, 1.0),
     "MODEL.SOT.BOX_WEIGHT": (trained, {}, 1.0, 2.0),
+    "MODEL.SOT.BRIDGE.CONFIG": (bridged, {"MODEL.SOT.BRIDGE.MIN_SCORE": 0.0}, "", FOLLOWER),
+    "MODEL.SOT.BRIDGE.WEIGHTS": (bridged, BRIDGE, "", "{folder}/other.pth"),
+    "MODEL.SOT.BRIDGE.MAX_FRAMES": (bridged, BRIDGE, 1, 3),
+    "MODEL.SOT.BRIDGE.MIN_SCORE": (bridged, BRIDGE, 0.0, 1.0),
+    "MODEL.SOT.BRIDGE.MIN_TRACK_SCORE": (bridged, BRIDGE, 0.3, 0.5),
     "SOLVER.END_FACTOR": (
         rates,
         {"SOLVER.LR_SCHEDULER_NAME": "warmup_cosine_sot", "SOLVER.WARMUP_ITERS": 1},
@@ -87,9 +114,14 @@ EFFECTS = {
 
 
 @pytest.mark.parametrize("key", keys())
-def test_every_key_has_a_domain_and_an_effect(tiny, made_dataset, key):
+def test_every_key_has_a_domain_and_an_effect(tiny, made_dataset, trained, key):
     assert key in DOMAINS
+
+    def placed(value):
+        return value.format(folder=trained) if isinstance(value, str) else value
+
     observe, options, *values = EFFECTS[key]
+    options, values = {name: placed(value) for name, value in options.items()}, map(placed, values)
     cfg = tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="lora", DATASETS__TRAIN=(made_dataset,))
     first, second = (observe(set_keys(cfg.clone(), {**options, key: value})) for value in values)
     assert first != second

@@ -1,6 +1,9 @@
 """Single-object tracking: what trackers of one given object share. Importing this package registers its parts."""
 
-from . import schedule  # noqa: F401  (it registers the schedule)
+from . import (
+    bridging,  # noqa: F401  (it registers the meta-architecture)
+    schedule,  # noqa: F401  (it registers the schedule)
+)
 from .config import add_config
 from .data import loader  # noqa: F401  (it registers the loader)
 from .data.builtin import register_all, register_layouts

@@ -3,7 +3,7 @@
 from detectron2.config import CfgNode as CN
 
 from effowt_d2.engine.key_domains import register_domains
-from effowt_d2.utils.domains import Choice, Flag, Integer, ListOf, Real
+from effowt_d2.utils.domains import Choice, Flag, Integer, ListOf, Real, Text
 from sot.data.sampling import SAMPLERS
 from sot.evaluation.conventions import CONVENTIONS
 
@@ -23,6 +23,15 @@ def add_config(cfg: CN) -> None:
     cfg.MODEL.SOT.WINDOW_WEIGHT = 0.45
     # weight of the loss of the boxes
     cfg.MODEL.SOT.BOX_WEIGHT = 1.0
+    # with META_ARCHITECTURE BridgedTracker: a tracker that follows objects through frames in which the detector misses them:
+    # its config file ("": none), and its checkpoint ("": the one that the config names)
+    cfg.MODEL.SOT.BRIDGE = CN()
+    cfg.MODEL.SOT.BRIDGE.CONFIG = ""
+    cfg.MODEL.SOT.BRIDGE.WEIGHTS = ""
+    # frames in a row that a track is followed, the least score of the follower, and of the detection before
+    cfg.MODEL.SOT.BRIDGE.MAX_FRAMES = 5
+    cfg.MODEL.SOT.BRIDGE.MIN_SCORE = 0.5
+    cfg.MODEL.SOT.BRIDGE.MIN_TRACK_SCORE = 0.3
     # with SOLVER.LR_SCHEDULER_NAME "warmup_cosine_sot": last learning rate over the base rate
     cfg.SOLVER.END_FACTOR = 0.01
 
@@ -64,6 +73,11 @@ register_domains(
     {
         "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
         "MODEL.SOT.BOX_WEIGHT": Real(0),
+        "MODEL.SOT.BRIDGE.CONFIG": Text(),
+        "MODEL.SOT.BRIDGE.WEIGHTS": Text(),
+        "MODEL.SOT.BRIDGE.MAX_FRAMES": Integer(1),
+        "MODEL.SOT.BRIDGE.MIN_SCORE": Real(0, 1),
+        "MODEL.SOT.BRIDGE.MIN_TRACK_SCORE": Real(0, 1),
         "SOLVER.END_FACTOR": Real(0, 1),
         "INPUT.SOT.TEMPLATE_SIZE": Integer(1),
         "INPUT.SOT.SEARCH_SIZE": Integer(1),
