@@ -1,0 +1,31 @@
+"""Memory and time of training are measured: what trains less holds fewer gradients."""
+
+import pytest
+from helpers.tiny_trackers import tracker_config
+from sot.benchmark import main, measure_speed, measure_training
+
+
+def test_lora_against_full_fine_tuning(tiny):
+    found = {}
+    for method in ("lora", "full"):
+        cfg = tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD=method)
+        found[method] = measure_training(cfg, batch=2, steps=1)
+        twice = measure_training(cfg, batch=4, steps=1)
+        for name in ("weights", "gradients", "optimizer"):
+            assert twice[name] == found[method][name]
+        assert twice["saved by backbone"] == pytest.approx(2 * found[method]["saved by backbone"], rel=0.1)
+    lora, full = found.values()
+    assert lora["gradients"] < full["gradients"] and lora["weights"] > full["weights"]
+    assert lora["optimizer"] == 2 * lora["gradients"] and lora["seconds"] > 0
+    assert lora["total"] == sum(value for name, value in lora.items() if name not in ("total", "seconds"))
+
+
+def test_the_command_prints_ratios(tiny, tmp_path, capsys):
+    cfg = tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="lora")
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    main(["--config-file", str(tmp_path / "config.yaml"), "--batch", "1", "--steps", "1", "--frames", "1"])
+    printed = capsys.readouterr().out
+    assert "gradients, MiB" in printed and "frames a second" in printed
+    assert measure_speed(cfg, 1) > 0
+    with pytest.raises(SystemExit):
+        main(["--config-file", str(tmp_path / "nowhere.yaml")])
