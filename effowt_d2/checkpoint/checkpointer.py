@@ -31,7 +31,7 @@ from .contents import (
     plain,
     trained_state,
 )
-from .fitting import check_coverage, check_structure, fitting_part
+from .fitting import check_coverage, check_structure, matching_tensors
 from .safetensors_files import read_safetensors
 
 __all__ = ["EffOWTCheckpointer"]
@@ -247,7 +247,7 @@ class EffOWTCheckpointer(DetectionCheckpointer, _SafeReader):
         else:
             state = without_shared_prefixes(state, self.model.state_dict())
         if self.partial:
-            state = fitting_part(state, self.model, self._file)
+            state = matching_tensors(state, self.model, self._file)
         elif HEADER in checkpoint:
             check_tensors(state, trained_state(self.model), problem=problem)
         check_values(state, self.model.state_dict(), problem=problem)

@@ -12,7 +12,7 @@ from effowt_d2.utils.tensor_files import CheckpointError, UnreadableCheckpointEr
 
 from .contents import HEADER, trained_state
 
-__all__ = ["check_coverage", "check_structure", "fitting_part"]
+__all__ = ["check_coverage", "check_structure", "matching_tensors"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def _entry(data: Any, name: str, kind: type | tuple[type, ...], problem: str) ->
     return data[name]
 
 
-def fitting_part(state: Mapping[str, Tensor], model: nn.Module, file: str) -> dict[str, Tensor]:
+def matching_tensors(state: Mapping[str, Tensor], model: nn.Module, file: str) -> dict[str, Tensor]:
     """The tensors that have a place of their shape in the model; the others are listed in a warning."""
     places = model.state_dict()
     lines = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from effowt_d2.video.address import is_address, redacted_address
 from effowt_d2.video.image_files import is_image
 
-__all__ = ["deal", "make_jobs", "place_of_process"]
+__all__ = ["assign_jobs", "make_jobs", "process_rank"]
 
 
 def make_jobs(args: argparse.Namespace) -> list[argparse.Namespace]:
@@ -63,7 +63,7 @@ def _name_of(source: str) -> str:
     return path.parent.resolve().name
 
 
-def place_of_process(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
+def process_rank(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
     """(rank, processes, rank on this machine) as set by torchrun; (0, 1, 0) for a process of its own."""
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return 0, 1, 0
@@ -71,7 +71,7 @@ def place_of_process(environment: Mapping[str, str] = os.environ) -> tuple[int, 
     return rank, int(environment["WORLD_SIZE"]), int(environment.get("LOCAL_RANK", rank))
 
 
-def deal(jobs: list[argparse.Namespace], rank: int, processes: int) -> list[argparse.Namespace]:
+def assign_jobs(jobs: list[argparse.Namespace], rank: int, processes: int) -> list[argparse.Namespace]:
     """The videos of one of several processes.
 
     Raises:

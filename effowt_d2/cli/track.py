@@ -22,7 +22,7 @@ from effowt_d2.video import FrameReader, open_frames
 
 from .arguments import make_parser, parse_args
 from .console import suppress_output
-from .jobs import deal, make_jobs, place_of_process
+from .jobs import assign_jobs, make_jobs, process_rank
 from .outputs import Outputs, printable
 from .overwriting import refuse_overwriting
 from .pick import check_picking, pick_boxes
@@ -51,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def track(args: argparse.Namespace, prog: str, stop: StopSignal) -> int:
     """Do what the arguments ask for; the exit code."""
-    rank, processes, local_rank = place_of_process()
+    rank, processes, local_rank = process_rank()
     try:
-        jobs = deal(make_jobs(args), rank, processes)
+        jobs = assign_jobs(make_jobs(args), rank, processes)
         if processes > 1 and args.device in (None, "cuda") and torch.cuda.is_available():
             args.device = f"cuda:{local_rank % torch.cuda.device_count()}"
         arguments = make_tracker_arguments(args, prog)

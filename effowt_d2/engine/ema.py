@@ -13,7 +13,7 @@ from effowt_d2.utils.state_dicts import check_tensors
 
 __all__ = ["AveragingCheckpointer", "ParameterAverage", "restore_parameters"]
 
-MISFIT = "the average's state (SOLVER.EMA) does not fit the model, which is left as it was"
+STATE_MISMATCH = "the average's state (SOLVER.EMA) does not fit the model, which is left as it was"
 
 
 class ParameterAverage:
@@ -92,7 +92,7 @@ class ParameterAverage:
         Raises:
             CheckpointError: it has other parameters; the model is left as it is.
         """
-        check_tensors(state["parameters"], self._parameters, problem=MISFIT)
+        check_tensors(state["parameters"], self._parameters, problem=STATE_MISMATCH)
         self.restart()
         self.updates = state["updates"]
         _copy(state["parameters"], self._parameters)
@@ -108,7 +108,7 @@ def restore_parameters(model: nn.Module, state: Mapping[str, Any]) -> None:
         CheckpointError: it has other parameters; the model is left as it is.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    check_tensors(state["parameters"], parameters, problem=MISFIT)
+    check_tensors(state["parameters"], parameters, problem=STATE_MISMATCH)
     _copy(state["parameters"], parameters)
 
 

@@ -83,7 +83,7 @@ def launch(
             nproc_per_node=num_processes,
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
-            **_meeting(dist_url, machine_rank, dist_timeout),
+            **_rendezvous(dist_url, machine_rank, dist_timeout),
         )
         try:
             elastic_launch(config, _run_launched)(main, device, args)
@@ -98,7 +98,7 @@ def launch(
     return None
 
 
-def _meeting(url: str, machine_rank: int, timeout: float) -> dict:
+def _rendezvous(url: str, machine_rank: int, timeout: float) -> dict:
     """Where the launchers of the machines meet; a machine that is alone takes a free port."""
     if url == "auto":
         return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": str(uuid.uuid4())}

@@ -35,7 +35,7 @@ class TimeSplit:
         self._open: list[str] = []
         self._since = 0.0
 
-    def _book(self) -> None:
+    def _add_elapsed(self) -> None:
         """Credit the time since the last change to the stage that is open."""
         if self._device.type == "cuda":
             # without a device this would take memory of the first GPU and wait for that one
@@ -46,7 +46,7 @@ class TimeSplit:
         self._since = now
 
     def _enter(self, name: str) -> None:
-        self._book()
+        self._add_elapsed()
         self.seconds.setdefault(name, 0.0)
         self._open.append(name)
 
@@ -61,7 +61,7 @@ class TimeSplit:
         try:
             yield
         finally:
-            self._book()
+            self._add_elapsed()
             # hooks of a module that raised never come to their end
             del self._open[depth:]
 
@@ -89,7 +89,7 @@ class TimeSplit:
         """Count the forward passes of a module from now on for ``name``."""
 
         def leave(*_) -> None:
-            self._book()
+            self._add_elapsed()
             self._open.pop()
 
         module.register_forward_pre_hook(lambda *_: self._enter(name))

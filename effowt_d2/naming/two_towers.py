@@ -117,7 +117,7 @@ def load_two_towers(
         raise _without_text(source, f"{name} is a vision model")
     if is_eva_detector(state):  # which could serve as a tower
         raise _without_text(source, "it is a detection checkpoint of EVA")
-    if tower is None or not _serves(tower, name, device):
+    if tower is None or not _is_reusable(tower, name, device):
         tower = build_tower(name, weights, canvas=0, unsafe_pickle=unsafe_pickle).to(device)
     with without_random_warning():
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False)
@@ -132,7 +132,7 @@ def load_two_towers(
     )
 
 
-def _serves(tower: Tower, name: str, device: str | torch.device) -> bool:
+def _is_reusable(tower: Tower, name: str, device: str | torch.device) -> bool:
     """Whether a detector's tower can be run as a vision half."""
     place = torch.empty(0, device=device).device
     loaded = tower.whole_trunk and tower.frozen and not tower.merged

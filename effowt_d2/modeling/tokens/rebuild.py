@@ -50,7 +50,7 @@ class CellMap:
         """
         if self.held is None:
             return x
-        own = self._standing(x)
+        own = self._representatives(x)
         if isinstance(gate, Tensor):
             gate = gate.to(x.dtype)
         held = self.held if gate is None else self.held + gate * self._change(own)
@@ -59,22 +59,24 @@ class CellMap:
     def after(self, step: Step, before: Tensor, shortened: Tensor) -> "CellMap":
         """The cells behind a step, which made ``shortened`` of the tokens ``before``."""
         new = self.moved(step)
-        old = self._standing(before)
-        # the token that stands for a cell may be another one now: its change goes on from where the last one's was
-        basis = new._standing(shortened) - torch.where(self.whole[..., None], torch.zeros_like(old), self._change(old))
+        old = self._representatives(before)
+        # the representative of a cell may have changed: its change continues from that of the last one
+        basis = new._representatives(shortened) - torch.where(
+            self.whole[..., None], torch.zeros_like(old), self._change(old)
+        )
         return replace(new, held=self.dense(before), basis=basis)
 
     def moved(self, step: Step) -> "CellMap":
-        """As :meth:`after`, without values: which token stands for a cell is known, and no map can be made."""
+        """As :meth:`after`, without values: only the token of each cell is known, and no map can be made."""
         moved = torch.where(self.slots < 0, -1, step.moved.gather(1, self.slots.clamp(min=0)))
         stays = self.whole & step.stays.gather(1, self.slots.clamp(min=0))
         return replace(self, slots=moved, whole=stays)
 
-    def _standing(self, x: Tensor) -> Tensor:
+    def _representatives(self, x: Tensor) -> Tensor:
         return torch.take_along_dim(x, self.slots.clamp(min=0)[..., None], 1)
 
-    def _change(self, standing: Tensor) -> Tensor:
-        """Of the standing token since the cell lost its own; none without a standing token."""
+    def _change(self, representative: Tensor) -> Tensor:
+        """Change of the representative token since the cell lost its own; zero without one."""
         if self.basis is None:
-            return torch.zeros_like(standing)
-        return torch.where((self.slots < 0)[..., None], torch.zeros_like(standing), standing - self.basis)
+            return torch.zeros_like(representative)
+        return torch.where((self.slots < 0)[..., None], torch.zeros_like(representative), representative - self.basis)

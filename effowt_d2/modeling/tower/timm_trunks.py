@@ -62,7 +62,7 @@ def load_trunk(trunk: nn.Module, state: Mapping[str, Tensor], *, name: str, file
     report = WeightsReport(file)
     _take_grid(trunk, state, report)
     problem = f"{file} could not be loaded into {name}, nothing of it was"
-    found = checkpoint_filter_fn(dict(state), trunk) if _has_its_patches(trunk, state) else dict(state)
+    found = checkpoint_filter_fn(dict(state), trunk) if _has_same_patch_size(trunk, state) else dict(state)
     expected = trunk.state_dict()
     found = {key: value for key, value in found.items() if not key.startswith(_CLASSIFIER)}
     check_tensors(found, expected, problem=problem)
@@ -86,7 +86,7 @@ def _note_keys(report: WeightsReport, state: Mapping[str, Tensor], found: Mappin
             report.left_over.append(key)
 
 
-def _has_its_patches(trunk: VisionTransformer, state: Mapping[str, Tensor]) -> bool:
+def _has_same_patch_size(trunk: VisionTransformer, state: Mapping[str, Tensor]) -> bool:
     """Patches of another size would be resampled, which changes features; then the shapes are compared as they are."""
     weight = state.get("patch_embed.proj.weight")
     return weight is not None and weight.shape == trunk.patch_embed.proj.weight.shape
