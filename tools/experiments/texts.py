@@ -8,7 +8,7 @@ INTRO = """# Results
 
 Generated from [results/runs.csv](results/runs.csv) and [results/curves.csv](results/curves.csv) by `make results`; the
 runs are those of configs/experiments.yaml (`make experiments`). OWTA, D.Re and A.Acc in percent, at most 300 results an
-image, on ShapesOW val unless a table says otherwise.
+image, on ShapesOW val unless noted.
 
 Cells are mean ± sample standard deviation over n seeds. Differences are paired by seed, with their n in brackets.
 *No difference*: not larger than its own standard deviation. *Hint*: larger, but its 95 % interval (Student's t) contains
