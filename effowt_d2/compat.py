@@ -20,7 +20,7 @@ def create_local_process_group(processes_per_machine: int) -> None:
     if hasattr(comm, "create_local_process_group"):
         comm.create_local_process_group(processes_per_machine)
         return
-    # v0.6 does this inside its launcher, where nobody else can call it
+    # v0.6 does this inside its launcher, where it cannot be called separately
     for first in range(0, comm.get_world_size(), processes_per_machine):
         ranks = list(range(first, first + processes_per_machine))
         group = dist.new_group(ranks)

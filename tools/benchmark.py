@@ -221,7 +221,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cfg = make_config(args.config_file, args.opts)
         for name, (changed, strategy) in variants(cfg, args).items():
-            # unlike multiprocessing's own pool, this one tells when its process was killed, as for want of memory
+            # unlike multiprocessing's own pool, this one reports when its process was killed, for example when out of memory
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(1, context, initializer=import_modules, initargs=(cfg.IMPORTS,)) as pool:
                 figures[name] = pool.submit(measure, changed, strategy, args).result()

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
 
-    # whatever is kept starts a track, so that the memory holds as many as the table says
+    # whatever is kept starts a track, so that the memory has the size in the table
     settings = dict(PRESETS[args.preset], init_score=PRESETS[args.preset]["keep_score"], max_overlap=1.0)
     device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} thread(s)"
     rows, figures = [], []

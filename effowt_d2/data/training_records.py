@@ -24,7 +24,7 @@ def load_training_records(cfg: CfgNode) -> list[dict]:
     """Load ``DATASETS.TRAIN``: every category becomes 0 ("object"), whatever the dataset.
 
     Labels of categories outside ``DATA.CLASSES``, else outside the known ones of a dataset's own groups, are dropped,
-    as though nobody had drawn them; images that have no label left are dropped under
+    as if they were not annotated; images that have no label left are dropped under
     ``DATALOADER.FILTER_EMPTY_ANNOTATIONS``. A table of what became of the labels is logged. All processes call this
     together.
 

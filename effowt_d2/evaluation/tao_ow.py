@@ -57,7 +57,7 @@ def evaluate_tao_ow(
         ResultsError, GroundTruthError: the input cannot be scored (both are ValueError); file, entry and
             value named.
         ValueError: an unknown subset, a negative limit, wrong groups, or none for a subset that needs them.
-        WorkerDiedError: a process was killed, mostly by the system for want of memory.
+        WorkerDiedError: a process was killed, usually because the system is out of memory.
     """
     check_subsets(subsets)
     check_limits(max_detections, workers)

@@ -47,7 +47,7 @@ def follow(
     ids: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
 ) -> list[Followed]:
-    """Match results to objects frame by frame, one to one, from IoU 0.5 on; whoever held an object before keeps it.
+    """Match results to objects frame by frame, one to one, from IoU 0.5 on; an earlier match of an object is kept.
 
     Args:
         gt_ids, ids: per frame the (G,) and (N,) track ids, each once in a frame.

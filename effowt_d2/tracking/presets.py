@@ -16,7 +16,7 @@ _TAO = {name: parameter.default for name, parameter in inspect.signature(Tracker
 
 PRESETS: dict[str, dict] = {
     "tao": _TAO,
-    # QDTrack on densely annotated video: sure of what it starts, backdrops against look-alikes
+    # QDTrack on densely annotated video: high initial scores, backdrops against look-alikes
     "qdtrack": dict(_TAO, init_score=0.8, keep_score=0.5, backdrop_frames=1, max_overlap=0.7),
     # SimOWT, which associates like IDOL. Its second overlap limit (0.05) is for masks and skipped
     "simowt": dict(_TAO, init_score=0.2, keep_score=0.1, history=3, distractor_iou=1.0, max_overlap=0.5),

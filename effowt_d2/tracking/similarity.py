@@ -23,7 +23,7 @@ def bi_softmax(products: Tensor) -> Tensor:
         products: (N, M) dot products of detection and memory embeddings.
 
     Returns:
-        (N, M) in [0, 1]; all ones for one detection and one entry, whatever their likeness.
+        (N, M) in [0, 1]; all ones for one detection and one entry, whatever their similarity.
     """
     return (products.softmax(dim=1) + products.softmax(dim=0)) / 2
 

@@ -26,7 +26,7 @@ def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
 
     Args:
         file: local path.
-        unsafe_pickle: run whatever code the file asks for. Only for files of people you trust.
+        unsafe_pickle: execute the code in the file. Only for trusted files.
 
     Raises:
         UnreadableCheckpointError: the file is truncated, damaged, or not of ``torch.save``.

@@ -1,4 +1,4 @@
-"""Whether a backbone is blind to padding."""
+"""Whether a backbone masks padding."""
 
 import torch
 

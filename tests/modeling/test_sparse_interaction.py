@@ -1,4 +1,4 @@
-"""The sparse interaction: equal to a slow reference, sparse exactly as stated, blind to padding."""
+"""The sparse interaction: equal to a slow reference, sparse exactly as stated, with masked padding."""
 
 import pytest
 import torch

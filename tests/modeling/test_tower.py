@@ -1,4 +1,4 @@
-"""The tower: open_clip's features, frozen, blind to padding, and never silently random."""
+"""The tower: open_clip's features, frozen, with masked padding, and never silently random."""
 
 import open_clip
 import pytest

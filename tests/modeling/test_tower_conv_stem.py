@@ -1,4 +1,4 @@
-"""The tower with a convolutional stem: timm's features at stride 16, frozen, blind to padding."""
+"""The tower with a convolutional stem: timm's features at stride 16, frozen, with masked padding."""
 
 import pytest
 import torch

@@ -33,7 +33,7 @@ WITH_QUALITY = ("quality",)
 
 @ROI_HEADS_REGISTRY.register()
 class OpenWorldROIHeads(CascadeROIHeads):
-    """Detectron2's cascade for the single class ``object``, blind to padding.
+    """Detectron2's cascade for the single class ``object``, with masked padding.
 
     The score is made of the mean over the stages, the boxes are those of the last stage.
 
@@ -97,7 +97,7 @@ class OpenWorldROIHeads(CascadeROIHeads):
         return super().forward(images, {**features, **dict(zip(self.box_in_features, maps))}, proposals, targets)
 
     def _near(self, proposals: Instances, targets: Instances) -> Instances:
-        """The proposals that the first stage takes for labelled objects: of the rest nobody knows what they are."""
+        """The proposals that the first stage takes for labelled objects; the others are unlabelled."""
         overlap = pairwise_iou(targets.gt_boxes, proposals.proposal_boxes)
         _, labels = self.proposal_matcher(overlap)
         return proposals[labels == 1]

@@ -1,4 +1,4 @@
-"""Predicted IoU of a box, trained on labelled objects only, so that unlabelled objects do no harm.
+"""Predicted IoU of a box, trained on labelled objects only, because unlabelled objects give no target.
 
 Letters: R boxes, C channels of a box feature.
 """

@@ -28,7 +28,7 @@ class DenseMLP(nn.Module):
 
 
 class SideBlock(nn.Module):
-    """Depthwise 3x3 -> attention -> MLP or SIM -> depthwise 3x3, each with a residual and blind to padding.
+    """Depthwise 3x3 -> attention -> MLP or SIM -> depthwise 3x3, each with a residual and masked padding.
 
     Args:
         channels: C.

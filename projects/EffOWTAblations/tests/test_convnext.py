@@ -1,4 +1,4 @@
-"""The ConvNeXt tower: timm's features at stride 16, frozen, blind to padding."""
+"""The ConvNeXt tower: timm's features at stride 16, frozen, with masked padding."""
 
 import numpy as np
 import open_clip

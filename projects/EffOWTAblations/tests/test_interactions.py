@@ -1,4 +1,4 @@
-"""The other sparse interactions: equal to a slow reference, blind to padding."""
+"""The other sparse interactions: equal to a slow reference, with masked padding."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Every control in a side network: it builds, steps, and is blind to padding."""
+"""Every control in a side network: it builds, steps, and masks padding."""
 
 import pytest
 import torch
