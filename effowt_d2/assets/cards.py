@@ -10,7 +10,7 @@ __all__ = ["ModelCard", "read_card"]
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a user of a model should know before trusting it.
+    """Origin and limits of a model's weights.
 
     Attributes:
         name: of the model.

@@ -107,7 +107,7 @@ def check_header(header: Mapping, model: nn.Module, file: str, *, only_warn: boo
 
 
 def _loaded(towers: Mapping) -> dict:
-    """What was loaded into the towers, without what is attached to them."""
+    """The loaded tensors of the towers, without attached modules."""
     return {path: (tower["name"], tower["weights_hash"]) for path, tower in towers.items()}
 
 
@@ -155,7 +155,7 @@ def _as_in(tower: Tower, value: Tensor, present: Tensor) -> Tensor:
 
 
 def plain(value: Any, where: str) -> Any:
-    """What a checkpoint can be read back from without running code: tensors, containers, plain values.
+    """Types that can be read without executing code: tensors, containers, plain values.
 
     NumPy values are converted. A tensor that is a view of something larger is copied, because torch would write all
     of that.

@@ -75,7 +75,7 @@ class Outputs:
                 self.video.write(tracks.image, tracks.index, tracks.time)
 
     def notes(self) -> list[str]:
-        """What the user should know about the files."""
+        """Notes on the written files."""
         return list(self.video.notes) if self.video else []
 
     def list_files(self) -> None:

@@ -20,7 +20,7 @@ def _images_of(source: str) -> list[Path]:
 
 
 def _places_read(args: argparse.Namespace) -> dict[Path, str]:
-    """What the run reads: resolved files, and the folders of images, with what they are."""
+    """Inputs of the run: resolved files and image folders, with their option."""
     options = dict(
         gt=args.gt, vocabulary=args.vocabulary, mask=args.mask, weights=args.weights, config_file=args.config_file
     )

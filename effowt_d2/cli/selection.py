@@ -12,7 +12,7 @@ __all__ = ["Selection"]
 
 
 class Selection:
-    """What ``--mask`` and ``--only`` leave of the tracks.
+    """Filter of tracks by ``--mask`` and ``--only``.
 
     Args:
         args: the command line.

@@ -26,7 +26,7 @@ _MODES = (BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """What became of the labels of a dataset.
+    """Counts of the labels of a dataset.
 
     Attributes:
         dataset: its name.

@@ -108,7 +108,7 @@ def _start_worker(imports: Sequence[str], worker: int) -> None:
 
 
 def find_loader(cfg: CfgNode) -> Callable[..., TrainLoader]:
-    """What makes the loader that ``DATA.LOADER`` names.
+    """The factory of the loader named by ``DATA.LOADER``.
 
     Raises:
         ValueError: it is not registered.

@@ -25,7 +25,7 @@ A mapper that draws random numbers takes them from ``numpy.random``, which is se
 
 
 def find_mapper(cfg: CfgNode) -> Callable[[CfgNode], Callable[[dict], dict]]:
-    """What makes the mapper that ``DATA.MAPPER`` names.
+    """The factory of the mapper named by ``DATA.MAPPER``.
 
     Raises:
         ValueError: it is not registered.

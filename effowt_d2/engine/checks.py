@@ -67,7 +67,7 @@ def check_config(cfg: CfgNode, *, eval_only: bool, num_processes: int, num_machi
 
 
 def _check_model(cfg: CfgNode) -> None:
-    """What can be known of a model before it is built."""
+    """Checks of a model's config before it is built."""
     if cfg.MODEL.BACKBONE.NAME == "build_effowt_backbone":
         strategy_class(cfg).chosen_parts(cfg)
         build_peft(cfg, transfer_of(cfg).method)

@@ -96,7 +96,7 @@ def _auto(cfg: CfgNode, dataset_name: str, output_dir: str) -> DatasetEvaluator:
 
 
 def find_evaluator(dataset_name: str) -> Builder:
-    """What builds the evaluator of a dataset; nothing is loaded.
+    """The factory of a dataset's evaluator; nothing is loaded.
 
     Raises:
         ValueError: the dataset's ``evaluator_type`` is not registered, or it has none.

@@ -99,7 +99,7 @@ def launch(
 
 
 def _rendezvous(url: str, machine_rank: int, timeout: float) -> dict:
-    """Where the launchers of the machines meet; a machine that is alone takes a free port."""
+    """Rendezvous of the launchers; a single machine uses a free port."""
     if url == "auto":
         return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": str(uuid.uuid4())}
     endpoint = urlsplit(url).netloc

@@ -34,7 +34,7 @@ class CategoryGroups:
             raise ValueError(f"category ids {sorted(both)} are in two of known, distractor, unknown")
 
     def members(self, subset: str, category_ids: np.ndarray) -> np.ndarray:
-        """Which categories belong to a subset.
+        """Mask of the categories in a subset.
 
         Args:
             subset: "all", "known", "unknown" or "distractor".

@@ -67,7 +67,7 @@ def read_json_list(
 
 
 def _behind_last_entry(text: bytes) -> int:
-    """Where to cut whole entries off: behind the last brace that the next entry or the end of the list follows.
+    """End of the last complete entry: behind the last brace that the next entry or the end of the list follows.
 
     Where entries hold lists of objects, that brace may lie inside an unfinished entry; then the piece does not parse,
     and the caller reads on.

@@ -21,7 +21,7 @@ ALPHAS = np.arange(0.05, 0.99, 0.05)
 
 @dataclass(frozen=True)
 class VideoScore:
-    """What one video contributes, per threshold.
+    """Sums of one video, per threshold.
 
     Attributes:
         true_positives: (A,) matched pairs.

@@ -19,7 +19,7 @@ _MANY = 0.1
 
 
 def count_objects(gt: GroundTruth, members: np.ndarray) -> int:
-    """How many objects, tracks within one video, have annotations out of ``members``, (A,) bool."""
+    """Number of objects (tracks within one video) with annotations out of ``members``, (A,) bool."""
     pairs = np.stack([gt.image_video[gt.image[members]], gt.track[members]], axis=1)
     return len(np.unique(pairs, axis=0))
 
@@ -48,7 +48,7 @@ def warn_about(
 
 
 def layout_warning(boxes: np.ndarray, sizes: np.ndarray) -> str:
-    """What is wrong with many of the boxes, (N, 4) x, y, width, height in images of (N, 2) sizes; "" for nothing."""
+    """Description of a fault of many boxes, (N, 4) x, y, width, height in images of (N, 2) sizes; "" for nothing."""
     suspected = looks_like(boxes, sizes)
     beyond = exceeds_image(boxes, sizes)
     if suspected or (len(boxes) and beyond.mean() > _MANY):

@@ -46,7 +46,7 @@ class Image(Struct, kw_only=True, gc=False):
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return self.file_name or f"id {self.id}"
 
 

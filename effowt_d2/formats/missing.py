@@ -22,7 +22,7 @@ def _size(file: str) -> int:
 
 
 def describe_missing(files: Sequence[str], missing: Sequence[bool]) -> str:
-    """How many files are missing, and in which folders.
+    """Number of missing files, by folder.
 
     Args:
         files: all files.

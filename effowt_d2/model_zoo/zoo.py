@@ -36,7 +36,7 @@ def get_config_file(name: str) -> str:
 
 
 def get_checkpoint_url(name: str) -> str:
-    """Where the trained checkpoint of a config is; Detectron2's path manager opens it.
+    """Path or URL of the trained checkpoint of a config, for Detectron2's path manager.
 
     Raises:
         KeyError: there is no such config, or none was trained for it.

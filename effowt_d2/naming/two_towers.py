@@ -77,7 +77,7 @@ class TwoTowers:
         return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
     def normalise(self, images: np.ndarray) -> Tensor:
-        """What the image tower reads: (N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 of mean 0 and variance 1."""
+        """Input of the image tower: (N, S, S, 3) uint8 RGB to (N, 3, S, S) float32 of mean 0 and variance 1."""
         pixels = torch.from_numpy(images).to(self._device).float() / 255
         return ((pixels - self._mean) / self._std).permute(0, 3, 1, 2)
 

@@ -63,7 +63,7 @@ class TrackViews:
         return [position for _, _, _, position in sorted(chosen, key=lambda candidate: candidate[2])]
 
     def _gain(self, track: _Track, quality: float) -> float:
-        """How much a view is worth looking at; 0: it is not."""
+        """Gain of embedding a view; 0: none."""
         if quality <= 0:
             return 0.0
         if len(track.views) < self._limit:

@@ -90,7 +90,7 @@ class VideoTruth:
 
     @property
     def matched_by(self) -> str:
-        """How frames are matched: "name" or "frame_index"."""
+        """Field by which frames are matched: "name" or "frame_index"."""
         return "name" if self._named else "frame_index"
 
     def seen(self) -> list[SeenFrame]:
@@ -148,7 +148,7 @@ def _choose_video(videos: list[dict], source: Source, file: str) -> dict:
 
 
 def _path_similarity(name: str, source: str | os.PathLike) -> int:
-    """How many of the last parts of a video's name follow each other in the path."""
+    """Number of trailing parts of a video's name that occur in sequence in the path."""
     path = Path(source).absolute()
     parts, wanted = (*path.parts[:-1], path.stem), name.split("/")
     # a folder may have a point in its name

@@ -64,7 +64,7 @@ def add_view(views: list[View], image: np.ndarray, box: np.ndarray, score: float
 
 
 class Ranked(Protocol):
-    """What views are chosen by: the time of their frame, and their worth."""
+    """Criteria of the choice of views: the time of their frame, and their worth."""
 
     time: float
     worth: float

@@ -40,7 +40,7 @@ def exceeds_image(boxes: np.ndarray, sizes: np.ndarray, tolerance: float = 1.0) 
 
 
 def looks_like(boxes: np.ndarray, sizes: np.ndarray) -> str:
-    """What a set of boxes seems to hold in place of pixels x, y, width, height.
+    """The format that a set of boxes seems to have instead of pixels x, y, width, height.
 
     Args:
         boxes: (N, 4) numbers.

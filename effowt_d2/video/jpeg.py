@@ -29,12 +29,12 @@ def is_whole_jpeg(data: bytes) -> bool:
         return True
     # a decoder that lacks data makes something up from what is there, so other data gives another image
     first, second = (np.frombuffer(data + tail + _END, np.uint8) for tail in (b"", b"\x5a" * 4096))
-    picture, same = (cv2.imdecode(encoded, cv2.IMREAD_COLOR) for encoded in (first, second))
-    return picture is not None and same is not None and bool((picture == same).all())
+    decoded, same = (cv2.imdecode(encoded, cv2.IMREAD_COLOR) for encoded in (first, second))
+    return decoded is not None and same is not None and bool((decoded == same).all())
 
 
 def _end_of_scans(data: bytes) -> int | None:
-    """Where the end marker is, or the end of the data where it's missing; None without a scan before it."""
+    """Position of the end marker, or of the end of the data if it is missing; None without a scan before it."""
     place, scans = 2, 0
     while place + 4 <= len(data):
         if data[place] != 0xFF:

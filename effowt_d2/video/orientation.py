@@ -12,7 +12,7 @@ __all__ = ["EXIF_TURNS", "UPRIGHT", "Turn", "turn_of_matrix", "turned"]
 
 
 class Turn(NamedTuple):
-    """What is done to a picture, in this order."""
+    """Operations on an image, in this order."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -39,7 +39,7 @@ def turn_of_matrix(matrix: bytes) -> Turn:
 
     Args:
         matrix: nine 32-bit integers in the byte order of the machine, a b u c d v x y w. The point (x, y) of the
-            picture is shown at (a x + c y, b x + d y).
+            image is shown at (a x + c y, b x + d y).
     """
     a, b, _, c, d = struct.unpack_from("=5i", matrix)
     if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -48,7 +48,7 @@ def turn_of_matrix(matrix: bytes) -> Turn:
 
 
 def turned(image: np.ndarray, turn: Turn) -> np.ndarray:
-    """The picture (H, W, ...) turned: a contiguous array, the same one where there is nothing to do."""
+    """The image (H, W, ...) rotated: a contiguous array, the same one where there is nothing to do."""
     if turn == UPRIGHT:
         return image
     if turn.transpose:

@@ -17,7 +17,7 @@ _STEP = 0.05
 
 
 def in_background(work: Callable[[], T], stop: Callable[[], bool], what: str) -> T:
-    """What ``work`` returns or raises.
+    """The result of ``work``, or its exception.
 
     Raises:
         InterruptedError: ``stop`` returned True; the message names ``what`` was interrupted.

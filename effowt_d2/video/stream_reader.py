@@ -66,14 +66,14 @@ class StreamReader(FrameReader):
     def _read(self) -> Iterator[Frame]:
         try:
             origin, frames = self._from_start()
-            picture = FrameConverter(self._media.stream)
+            convert = FrameConverter(self._media.stream)
             for index, time, frame in self._timed(frames, origin):
                 if time >= self._end:
                     return
                 if frame is None or self._media.is_damaged(frame):
                     self.skipped += time >= self._start
                 elif self._wanted(index, time):
-                    yield self._frame(index, picture(frame), f"{self._stem}:{index:06d}", time)
+                    yield self._frame(index, convert(frame), f"{self._stem}:{index:06d}", time)
         except av.FFmpegError as error:
             raise connection_error(error, self.name, self._timeout) from error
         finally:

@@ -1,4 +1,4 @@
-"""ShapesOW: its words, shapes and pictures."""
+"""ShapesOW: its words, shapes and images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Boxes and the part of the picture that they must be in."""
+"""Boxes and the region of the image that they must be in."""
 
 import numpy as np
 import pytest

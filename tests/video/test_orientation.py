@@ -1,4 +1,4 @@
-"""The eight ways a picture can be turned, and the pixels that are made square."""
+"""The eight orientations of an image, and square pixels."""
 
 import struct
 from fractions import Fraction

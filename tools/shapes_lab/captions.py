@@ -1,6 +1,6 @@
 """Image-text pairs over the whole vocabulary, for training a vision-language model on ShapesOW's world.
 
-Only a picture and a sentence leave this module: no box, no group, no category id reaches the training of the
+Only an image and a sentence leave this module: no box, no group, no category id reaches the training of the
 tower.
 """
 
@@ -29,7 +29,7 @@ _RADII = (13.0, 46.0)  # as wide as in the benchmark's frames, so that a patch t
 def render_objects(
     rng: np.random.Generator, looks: Sequence[Look], radii: Sequence[float], *, size: int, ease: float = 0.0
 ) -> np.ndarray:
-    """Draw objects at random places, mostly inside the picture, on a cluttered background.
+    """Draw objects at random places, mostly inside the image, on a cluttered background.
 
     Args:
         rng: source of randomness.
@@ -55,7 +55,7 @@ def render_objects(
 def single_object(
     rng: np.random.Generator, *, size: int = 128, ease: float = 0.0, **words: Sequence[str]
 ) -> tuple[np.ndarray, Look]:
-    """A picture of one object.
+    """An image of one object.
 
     Args:
         rng: source of randomness.
@@ -74,7 +74,7 @@ def single_object(
 def captioned_image(
     rng: np.random.Generator, *, size: int = 128, ease: float = 0.0, **words: Sequence[str]
 ) -> tuple[np.ndarray, str]:
-    """A picture of one to three objects and a sentence about it.
+    """An image of one to three objects and a sentence about it.
 
     Eight in ten show one object; one in ten several, all named; one in ten one large object among small ones,
     and only the large one named.
@@ -82,17 +82,17 @@ def captioned_image(
     Args:
         rng: source of randomness.
         size: side in pixels.
-        ease: 0..1; the higher, the fewer pictures of several objects, and the easier those of one.
+        ease: 0..1; the higher, the fewer images of several objects, and the easier those of one.
         **words: ``shapes``, ``textures``, ``colours`` to choose from.
 
     Returns:
         (size, size, 3) uint8 RGB and the caption.
 
     Raises:
-        ValueError: too small a picture for the objects.
+        ValueError: too small a image for the objects.
     """
     if size < 4 * _RADII[0]:
-        raise ValueError(f"a captioned picture needs a side of at least {4 * _RADII[0]:.0f} pixels, got {size}")
+        raise ValueError(f"a captioned image needs a side of at least {4 * _RADII[0]:.0f} pixels, got {size}")
     template = TEMPLATES[rng.integers(len(TEMPLATES))]
     kind = rng.random() * (1 - 0.2 * ease)
     if kind < 0.8:
@@ -130,7 +130,7 @@ def captioned_batch(
 
 
 def _greatest(size: int) -> float:
-    """Largest radius that a picture of this size shows whole."""
+    """Largest radius that a image of this size shows whole."""
     return min(_RADII[1], size / 2)
 
 

@@ -20,7 +20,7 @@ _SHIFT = 4  # fixed-point bits of the polygon coordinates handed to OpenCV
 
 @dataclass(frozen=True)
 class Look:
-    """What an object looks like, constant over a video.
+    """Appearance of an object, constant over a video.
 
     Attributes:
         shape, texture, colour: words of the vocabulary.
@@ -47,7 +47,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object is: centre in pixels, radius in pixels, rotation in radians."""
+    """Pose of an object: centre in pixels, radius in pixels, rotation in radians."""
 
     x: float
     y: float

@@ -25,7 +25,7 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
 
 
 def levels_to_build(levels: Sequence[str], own: Sequence[str]) -> tuple[str, ...]:
-    """Which levels a part has to make.
+    """Levels that a part has to compute.
 
     Args:
         levels: the requested ones.

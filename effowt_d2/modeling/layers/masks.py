@@ -14,7 +14,7 @@ from torch import Tensor
 def valid_mask(
     image_sizes: Sequence[tuple[int, int]] | None, canvas: tuple[int, int], stride: int, device: torch.device
 ) -> Tensor | None:
-    """Which cells of a map hold a pixel of the image.
+    """Mask of the cells of a map that hold a pixel of the image.
 
     Args:
         image_sizes: (height, width) in pixels of each image on the canvas.

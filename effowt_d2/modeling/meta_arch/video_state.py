@@ -77,7 +77,7 @@ class RunningVideo:
         self._state: Any = None
 
     def __call__(self, batched_inputs: list[dict]) -> list[dict]:
-        """What the model returns for inputs whose frames have ``video_id``, ``frame_index`` and maybe ``frame_rate``.
+        """The model's outputs for inputs whose frames have ``video_id``, ``frame_index`` and maybe ``frame_rate``.
 
         Raises:
             ValueError: a frame of a video has no ``frame_index``.

@@ -56,11 +56,11 @@ class DenseAdapters(nn.Module):
         raise NotImplementedError
 
     def output(self, number: int, x: Tensor, earlier: dict[int, Tensor]) -> Tensor:
-        """What the adapter of a block gives (B, L, C), from the block's tokens and earlier outputs by block."""
+        """Output of a block's adapter (B, L, C), from the block's tokens and earlier outputs by block."""
         raise NotImplementedError
 
     def added(self, number: int, earlier: dict[int, Tensor]) -> Tensor:
-        """What is added to the output of a block, from the adapters' outputs up to its own."""
+        """Term added to the output of a block, from the adapters' outputs up to its own."""
         return earlier[number]
 
 

@@ -100,10 +100,10 @@ class LoRA(nn.Module):
         return F.linear(low * self.scale, self.B.to(x.dtype))
 
     def settings(self) -> dict[str, Any]:
-        """What its function depends on beside its tensors."""
+        """Settings that its function depends on, besides its tensors."""
         return {"rank": len(self.A), "scale": self.scale}
 
     def delta(self) -> Tensor:
-        """What it adds to the layer's weight (o, i), in float32 at least."""
+        """Term added to the layer's weight (o, i), in float32 at least."""
         dtype = torch.promote_types(self.A.dtype, torch.float32)
         return self.scale * (self.B.to(dtype) @ self.A.to(dtype))

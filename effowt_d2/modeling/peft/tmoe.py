@@ -93,7 +93,7 @@ class TMoE(nn.Module):
         return self.B.shape[1] // self.num_experts
 
     def settings(self) -> dict[str, Any]:
-        """What its function depends on beside its tensors."""
+        """Settings that its function depends on, besides its tensors."""
         return {"rank": self.rank, "scale": self.scale, "experts": self.num_experts}
 
     def _note(self, gates: Tensor) -> None:
@@ -101,7 +101,7 @@ class TMoE(nn.Module):
         self.gate_fractions.copy_(gates.flatten(0, -2).mean(0))
 
     def delta(self) -> Tensor:
-        """What it adds to the layer's weight (o, i), in float32 at least, where that is the same for every token.
+        """Term added to the layer's weight (o, i), in float32 at least, if it is the same for every token.
 
         Raises:
             ValueError: it is not: there is a router with several experts.

@@ -31,7 +31,7 @@ class Initialisation:
     def importances(
         self, tower: Tower, taps: Sequence[int], samples: Iterable[dict] | None = None
     ) -> dict[int, BlockWeights] | None:
-        """How much each weight of the tapped blocks matters.
+        """Importance of each weight of the tapped blocks.
 
         Args:
             tower: the tower, which is left as it is.

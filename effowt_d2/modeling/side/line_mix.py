@@ -44,7 +44,7 @@ def line_mix(
 
 
 class _Direction(NamedTuple):
-    """What mixes along one direction: (G, L, L) matrix, (1, H, W, B, c) weight, (G, 1, W, B, c) scale.
+    """Operands of one direction: (G, L, L) matrix, (1, H, W, B, c) weight, (G, 1, W, B, c) scale.
 
     Weight and scale are spelled out along the rows, so that products with a sheet run over whole rows.
     """

@@ -20,7 +20,7 @@ from .network import SideNetwork
 
 @dataclass(frozen=True)
 class Kept:
-    """Which tower channels a side block was cut from.
+    """Tower channels that a side block was pruned from.
 
     Attributes:
         residual: (s,), the same in all blocks.

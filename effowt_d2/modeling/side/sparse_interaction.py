@@ -93,7 +93,7 @@ class SparseInteraction(nn.Module):
         return y if mask is None else y * mask.unsqueeze(-1)
 
     def _mixed(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What the linear map gets, before the GELU."""
+        """Input of the linear map, before the GELU."""
         return self.mixer.weighted_sum(x, mask, self.scale)
 
     def _activate(self, mixed: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class SparseInteraction(nn.Module):
 
 
 def interaction_from_config(cfg: CfgNode) -> Callable[[int], SparseInteraction]:
-    """What makes the interactions that ``MODEL.SIDE.SIM`` describes, from their number of channels."""
+    """Factory of the interactions of ``MODEL.SIDE.SIM``, by number of channels."""
     sim = cfg.MODEL.SIDE.SIM
     with config_keys("MODEL.SIDE.SIM"):
         mixer, interaction = MIXERS.get(sim.KIND), INTERACTIONS.get(sim.FUSION)

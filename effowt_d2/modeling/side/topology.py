@@ -33,5 +33,5 @@ class Sequential:
 
     @staticmethod
     def previous(states: Sequence[Tensor], results: Sequence[Tensor]) -> Tensor:
-        """What the next stage starts from: one of the stages' initial states or results so far, fine to coarse."""
+        """Input of the next stage: one of the stages' initial states or results so far, fine to coarse."""
         return results[-1]

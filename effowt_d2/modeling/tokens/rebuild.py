@@ -15,7 +15,7 @@ __all__ = ["CellMap"]
 
 @dataclass(frozen=True)
 class CellMap:
-    """What became of each cell of the map.
+    """State of each cell of the map.
 
     Attributes:
         slots: (B, h * w) token that stands for the cell, -1 for none.

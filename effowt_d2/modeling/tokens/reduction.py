@@ -75,7 +75,7 @@ class TokenReduction(nn.Module):
     def step(
         self, number: int, tokens: Tokens, members: np.ndarray, cells: CellMap, q: Tensor, k: Tensor
     ) -> Step | None:
-        """Which tokens stay.
+        """Selects the kept tokens.
 
         Args:
             number: of the block.

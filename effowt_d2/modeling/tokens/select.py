@@ -64,7 +64,7 @@ def select(scores: Tensor, valid: Tensor | None, members: np.ndarray, rate: floa
 def members_here(
     members: np.ndarray, valid: Tensor | None, *, batch: int, device: torch.device
 ) -> tuple[Tensor, np.ndarray]:
-    """Which members are valid tokens (B, G, M), and how many in each group (B or 1, G).
+    """Mask of the valid members (B, G, M), and their number in each group (B or 1, G).
 
     The device is asked for the numbers only where there is padding.
     """

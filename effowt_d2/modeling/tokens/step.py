@@ -17,7 +17,7 @@ __all__ = ["Kept", "Step", "keep_in_groups", "make_step"]
 
 @dataclass(frozen=True)
 class Step:
-    """What one shortening does. It maps any sequence whose rows are the tokens before it.
+    """The map of one shortening, for any sequence whose rows are the tokens before it.
 
     Attributes:
         kept: (B, K) tokens that stay.

@@ -47,7 +47,7 @@ def whole_windows(grid: tuple[int, int], side: int, window: int, outer: int = 0)
 
 @lru_cache(maxsize=64)
 def windows_within(grid: tuple[int, int], window: int, outer: int) -> tuple[int, ...]:
-    """How many windows of :func:`windows_of_map` lie in each of the larger windows, in their order."""
+    """Number of windows of :func:`windows_of_map` in each of the larger windows, in their order."""
     first = windows_of_map(grid, window, outer)[:, 0]
     return tuple(np.bincount(_window_numbers(grid, outer, 0)[first]).tolist())
 

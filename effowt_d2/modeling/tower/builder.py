@@ -128,7 +128,7 @@ def _in_family(visual: nn.Module, name: str, **settings) -> Tower:
 
 
 def find_weights(name: str, weights: str, *, allow_random: bool = False) -> str | None:
-    """What the weights are: a tag of open_clip or a file, None for random weights; nothing is loaded.
+    """Kind of the weights: a tag of open_clip or a file, None for random weights; nothing is loaded.
 
     Args and errors: as for :func:`build_tower`.
     """

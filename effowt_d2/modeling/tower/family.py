@@ -111,10 +111,10 @@ class Family(nn.Module):
         raise NotImplementedError
 
     def _normalize(self, x: Tensor) -> Tensor:
-        """What stands between the embedding and the first block."""
+        """Layers between the embedding and the first block."""
         raise NotImplementedError
 
     @property
     def final_norm(self) -> nn.Module:
-        """What stands behind the last block, of :meth:`unused`; taps do not go through it."""
+        """Layers behind the last block, of :meth:`unused`; taps do not go through them."""
         raise NotImplementedError

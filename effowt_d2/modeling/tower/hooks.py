@@ -48,7 +48,7 @@ class BlockHook:
         """Some hook, this one or another, made the tokens fewer."""
 
     def beside_feed(self, number: int, tokens: Tokens) -> Tensor | None:
-        """What is added to the output of a block, from the tokens that enter its MLP: (B, L, d) or None."""
+        """Term added to the output of a block, from the tokens that enter its MLP: (B, L, d) or None."""
         return None
 
 

@@ -23,7 +23,7 @@ STRIDE = 16
 
 
 class Calls(NamedTuple):
-    """What runs a block, compiled or not; each takes the tower first."""
+    """Functions that run a block, compiled or not; each takes the tower first."""
 
     block: Callable
     attend: Callable
@@ -31,7 +31,7 @@ class Calls(NamedTuple):
 
 
 class LoadedTower(Family):
-    """What a tower is, before anything runs through it.
+    """A trunk with its weights, attached modules and precision.
 
     What trains is what requires a gradient, of the tensors that were loaded (``base``) or of what is attached:
     ``adapters`` by block number and role, and ``companions`` by name, modules whose ``start()`` gives a ``BlockHook`` for
@@ -152,7 +152,7 @@ class LoadedTower(Family):
         return (child for child in self.children() if child not in (self.adapters, self.companions))
 
     def attached_parts(self) -> dict[str, list[nn.Module]]:
-        """What was attached and has parameters, by name; adapters count to ``peft``."""
+        """Attached modules with parameters, by name; adapters are part of ``peft``."""
         parts = {"peft": [self.adapters]} if self.adapters else {}
         for name, companion in self.companions.items():
             if next(companion.parameters(), None) is not None:

@@ -44,7 +44,7 @@ class Pass:
         self._note_tokens()
 
     def _note_tokens(self) -> None:
-        """What depends on which tokens there are, not on their values."""
+        """Data that depends on the set of tokens, not on their values."""
         self.keys = key_mask(self.tokens.valid, self.tokens.prefix)
         self._turns: dict[bool, Tensor | None] = {}
         self._parts: tuple[Parts, Tensor | None] | None = None
@@ -62,7 +62,7 @@ class Pass:
         return self.tower.is_windowed(number) and max(self.tokens.grid) > self.tower.window
 
     def _apply(self, number: int, step: Callable[..., Tensor]) -> Tensor:
-        """What ``step(x, keys=..., turns=...)`` makes of the tokens, window by window where the block runs in them."""
+        """Result of ``step(x, keys=..., turns=...)`` on the tokens, per window in windowed blocks."""
         tokens, window = self.tokens, self.tower.window
         if not self._in_windows(number):
             return step(tokens.x, keys=self.keys, turns=self._turned(self.tower.is_windowed(number)))

@@ -108,7 +108,7 @@ class TimmViT(Tower):
 
     @property
     def _placed_prefix(self) -> int:
-        """How many of the prefix tokens have a position."""
+        """Number of prefix tokens with a position."""
         return 0 if self.vit.no_embed_class else self.prefix
 
     def _class_token(self) -> Tensor:

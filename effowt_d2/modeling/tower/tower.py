@@ -39,7 +39,7 @@ class Tower(LoadedTower):
     """
 
     pass_type: type[Pass] = Pass
-    """What runs tokens through the blocks."""
+    """The pass of tokens through the blocks."""
 
     def forward(self, images: Tensor, mask: Tensor | None = None, *, taps: Sequence[int] | None = None) -> list[Tensor]:
         """
@@ -120,7 +120,7 @@ class Tower(LoadedTower):
         return self._positions()
 
     def enter(self, x: Tensor) -> Tensor:
-        """What stands between the embedding and the first block, for tokens (B, L, d)."""
+        """Layers between the embedding and the first block, for tokens (B, L, d)."""
         with self._computing(self.trains or x.requires_grad, x.device) as out:
             return _as(self._normalize(x.to(self.precision) if self.rounds else x), out)
 

@@ -20,7 +20,7 @@ __all__ = ["WeightsReport", "load_clip_tower", "read_weights"]
 
 @dataclass
 class WeightsReport:
-    """What became of the tensors of a file.
+    """Report on the tensors of a file.
 
     Attributes:
         file: the file.

@@ -43,7 +43,7 @@ def window_blocks(window: int, global_blocks: Sequence[int], depth: int) -> froz
 
 
 def key_mask(valid: Tensor | None, prefix: int) -> Tensor | None:
-    """Which tokens may be attended to.
+    """Attention mask of the tokens.
 
     Args:
         valid: (B, L) bool for the patch tokens, None if all are.

@@ -29,7 +29,7 @@ class TrainedPart:
 
 
 def tower_parts(tower: Tower, *, tower_lr_factor: float = 1.0, peft_lr_factor: float = 1.0) -> list[TrainedPart]:
-    """What trains inside a tower: its layers, unless it is frozen, and what is attached to it.
+    """Trained parts of a tower: its layers, unless it is frozen, and attached modules.
 
     Args:
         tower: the tower.

@@ -155,7 +155,7 @@ class Side(TransferStrategy):
 
 
 def _part(registry, node: str, kind: str, cfg: CfgNode) -> Callable:
-    """What makes a registered part from the arguments that the config does not give."""
+    """Factory of a registered part from the arguments that the config does not give."""
     with config_keys(node):
         part = registry.get(kind)
     return config_keys(node)(partial(part, **part.from_config(cfg)))

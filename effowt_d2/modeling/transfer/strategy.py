@@ -73,7 +73,7 @@ class TransferStrategy(nn.Module):
 
     @classmethod
     def chosen_parts(cls, cfg: CfgNode) -> dict:
-        """What the config chooses by name, without a tower, so that an unknown name is known before one is built.
+        """Looks up the parts that the config names, so that an unknown name is an error before a tower is built.
 
         Raises:
             ValueError: a name is not registered; the message names the key and what is.
@@ -125,7 +125,7 @@ def strategy_class(cfg: CfgNode) -> type[TransferStrategy]:
 
 
 class Transfer(NamedTuple):
-    """How a tower is carried to detection.
+    """PEFT method and neck of a model.
 
     Attributes:
         method: what trains inside it, a PEFT method by name.
@@ -150,7 +150,7 @@ def preset_names() -> list[str]:
 
 
 def transfer_of(cfg: CfgNode) -> Transfer:
-    """What the config chooses: the preset, with the keys that override it.
+    """PEFT method and neck of the config: the preset, with the keys that override it.
 
     Raises:
         ValueError: there is no such preset.
