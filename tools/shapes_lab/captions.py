@@ -89,7 +89,7 @@ def captioned_image(
         (size, size, 3) uint8 RGB and the caption.
 
     Raises:
-        ValueError: too small a image for the objects.
+        ValueError: too small an image for the objects.
     """
     if size < 4 * _RADII[0]:
         raise ValueError(f"a captioned image needs a side of at least {4 * _RADII[0]:.0f} pixels, got {size}")
@@ -130,7 +130,7 @@ def captioned_batch(
 
 
 def _greatest(size: int) -> float:
-    """Largest radius that a image of this size shows whole."""
+    """Largest radius that an image of this size shows whole."""
     return min(_RADII[1], size / 2)
 
 
