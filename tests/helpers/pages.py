@@ -76,8 +76,9 @@ def blocks(page: str) -> list[Block]:
 
 
 def marks(page: str) -> int:
-    """How many comments on a page are meant to mark a block."""
-    return len(re.findall(r"<!--\s*not", (ROOT / page).read_text(encoding="utf-8")))
+    """How many comments on a page are meant to mark a block, wherever they are and however they are written."""
+    comments = [*inline(page, "html_inline"), *(token for token in tokens(page) if token.type == "html_block")]
+    return sum(bool(re.search(r"<!--\s*not", token.content)) for token in comments)
 
 
 def _kind(token: Token) -> str:

@@ -7,34 +7,45 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from reference_pages import CONFIG_PAGE, find_packages, index_page, package_page
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "configs/experiments.yaml")
-"""Files that pages link to and that lie outside docs/, beside the READMEs of the demo and the projects."""
+OUTSIDE = (
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "configs/experiments.yaml",
+    "demo/README.md",
+)
+"""Files outside docs/ that the pages link to, beside the projects' READMEs."""
 
+READMES = sorted(ROOT.glob("projects/*/README.md"))
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code>)")
 DIRECTIVE = re.compile(r"<p>\.\. code-block:: python</p>\s*")
 
 
+@event_priority(50)  # before mkdocstrings reads its own
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the reference pages to the navigation, below those that mkdocs.yml names."""
-    (reference,) = (item["Reference"] for item in config.nav if "Reference" in item)
-    reference += [{package.name.removeprefix("effowt_d2."): package.page} for package in find_packages(ROOT)]
+    """Add the projects and the reference pages to the navigation, and the projects to the sources of mkdocstrings."""
+    sections = {title: pages for item in config.nav for title, pages in item.items()}
+    sections["Projects"] += [readme.relative_to(ROOT).as_posix() for readme in READMES]
+    names = ((package.name.removeprefix("effowt_d2."), package.page) for package in find_packages(ROOT))
+    sections["Reference"] += [{name: page} for name, page in names]
+    config.plugins["mkdocstrings"].config.handlers["python"]["paths"] += [str(readme.parent) for readme in READMES]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add files from outside docs/ under their path in the repository, and the reference pages."""
-    readmes = [
-        path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("projects/*/README.md"), ROOT / "demo/README.md"]
-    ]
-    for name in [*OUTSIDE, *readmes]:
-        files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    for path in [*(ROOT / name for name in OUTSIDE), *READMES]:
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     packages = find_packages(ROOT)
     files.append(File.generated(config, "reference/index.md", content=index_page(packages)))
     files.append(File.generated(config, "reference/config.md", content=CONFIG_PAGE))

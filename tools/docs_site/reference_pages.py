@@ -4,9 +4,6 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECTS = ("LoRAT", "MustDrop", "SOT", "SPMTrack")
-"""Projects with names that a program imports; the others are used by config."""
-
 CONFIG_PAGE = """# Config keys
 
 `add_effowt_config` adds these keys to Detectron2's config, with these defaults. `effowt_d2/engine/key_domains.py` has the allowed
@@ -40,7 +37,7 @@ class Package:
 
 def find_packages(root: Path) -> list[Package]:
     """The packages below ``root`` that have public names, effowt_d2's first."""
-    folders = [root, *(root / "projects" / name for name in PROJECTS)]
+    folders = [root, *sorted((root / "projects").iterdir())]
     found = []
     for folder in folders:
         for path in sorted(folder.glob("effowt_d2/**/__init__.py" if folder == root else "*/__init__.py")):
