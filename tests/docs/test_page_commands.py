@@ -22,10 +22,10 @@ from effowt_d2.engine import make_config
 from effowt_d2.engine.config_files import find_config
 from effowt_d2.engine.configs import merge_options
 
-PROJECTS = ("effowt_ablations", "lorat", "mask_rcnn_shapes", "spmtrack")
+PROJECTS = sorted(path.parent.name for path in ROOT.glob("projects/*/*/__init__.py"))
 OTHER_PROGRAMS = ("docs/coming_from.md",)
 """Pages whose inline code is of other projects too."""
-OURS = ("detectron2", "effowt_d2", *PROJECTS, "mustdrop", "sot")
+OURS = ("detectron2", "effowt_d2", *PROJECTS)
 EXAMPLES = ("IMAGE", "MODEL.MY_HEAD", "NAME", "OUT", "SEQUENCE", "VIDEO")
 """Beginnings of inline code in capitals that is no key of this package."""
 

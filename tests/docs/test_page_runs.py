@@ -26,14 +26,15 @@ SMALL = {
 
 BEFORE = {
     "docs/model_zoo.md": """
-import torch
+import os, torch
+os.mkdir("output")
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
 scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
 """,
     "docs/own_video.md": """
 import torch
 from effowt_d2 import model_zoo
-model = model_zoo.get("quick/shapes_ow_effowt.yaml", trained=True, device="cpu")
+model = model_zoo.get("quick/shapes_ow_effowt.yaml", trained=True, device="cpu").eval()
 images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
 """,
     "docs/shapes_ow.md": "import open_clip",
@@ -61,6 +62,7 @@ def folder(tmp_path):
     """What the pages' commands name: a video, annotations with images, results, a config."""
     made_videos.make_video(tmp_path / "video.avi", 3).rename(tmp_path / "video.mp4")
     (tmp_path / "VIDEO").symlink_to("video.mp4")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     own_data.write_images(tmp_path / "data" / "images")
     truth = {**own_data.tao(), "open_world": {"known": ["dog", "car"], "distractor": []}}
     results = [{**annotation, "score": 1.0} for annotation in truth["annotations"]]
