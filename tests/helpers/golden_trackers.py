@@ -39,10 +39,11 @@ def lorat_model(template_size: int = 56, search_size: int = 112):
 
 def spmtrack_model(template_size: int = 42, search_size: int = 84):
     """SPMTrack as recorded."""
+    from sot.modulation import ResponseModulation
     from sot.released import load_released
     from spmtrack import SPMTrack
     from spmtrack.memory import MemoryPolicy
-    from spmtrack.readout import BoxWarmup, ResponseModulation
+    from spmtrack.readout import BoxWarmup
 
     sizes = {"template_size": template_size, "search_size": search_size, "search_factor": 5.0}
     own = {"memory": MemoryPolicy(), "modulation": ResponseModulation(), "box_warmup": BoxWarmup()}

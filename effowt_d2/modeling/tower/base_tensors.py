@@ -48,6 +48,16 @@ class BaseTensors:
         for parameter in self.used():
             parameter.requires_grad = mode
 
+    def set_used(self, *, more: Iterable[nn.Parameter] = (), less: Iterable[nn.Parameter] = ()) -> None:
+        """Take further parameters as ones that features depend on, or some as ones that they do not.
+
+        For models that use the tower in another way than for its taps. What is no longer used does not train.
+        """
+        mode = self.any_trains
+        used = ({id(p) for p in self.used()} | {id(p) for p in more}) - {id(p) for p in less}
+        self._used = [(owner, local) for _, owner, local in self._records if id(getattr(owner, local)) in used]
+        self.set_trained(mode)
+
     @property
     def any_trains(self) -> bool:
         return any(parameter.requires_grad for parameter in self.used())

@@ -47,6 +47,10 @@ class Family(nn.Module):
         """Those before the attention and before the MLP."""
         raise NotImplementedError
 
+    def drop_rates(self, rate: float) -> list[float]:
+        """Of each block in training, where ``rate`` is the tower's: the same for all of them."""
+        return [rate] * len(self.blocks)
+
     def block_weights(self, number: int) -> BlockWeights:
         """The matrices of a block by role, as they are (no copies)."""
         return BlockWeights(**{role: site.matrix for role, site in self.sites(self.blocks[number]).items()})

@@ -50,7 +50,8 @@ class LoadedTower(Family):
         precision: dtype of weights and computation: float32, or bfloat16 or float16 where no loaded parameter trains.
         compile_backend: of ``torch.compile`` for the blocks; empty for none.
         stride: pixels per token, 16 or the patch size.
-        drop_path: probability in [0, 1) that a half of a block is dropped in training, for an image.
+        drop_path: probability in [0, 1) that a half of a block is dropped in training, for an image; the largest one,
+            where the family's blocks have different ones.
 
     Precision and compilation take effect in :meth:`finalise`; until then the weights are as they were loaded, for what
     is cut out of them.
@@ -98,6 +99,7 @@ class LoadedTower(Family):
         self.calls = Calls(type(self)._block, type(self).attend, type(self).feed)
         self.finalised = not self.rounds and not compile_backend
         self._warned = False
+        self._drop_rates = self.drop_rates(self.drop_path)
         self._window_blocks = window_blocks(window, global_blocks, self.depth)
         self.adapters = nn.ModuleDict()
         self.companions = nn.ModuleDict()
@@ -193,7 +195,14 @@ class LoadedTower(Family):
                 child.to(self.precision)
 
     def _block(
-        self, block: nn.Module, x: Tensor, *, adapters: Adapters, keys: Tensor | None, turns: Tensor | None
+        self,
+        block: nn.Module,
+        x: Tensor,
+        *,
+        adapters: Adapters,
+        rate: float,
+        keys: Tensor | None,
+        turns: Tensor | None,
     ) -> Tensor:
         """A whole block: (B, L, d) to (B, L, d)."""
 
@@ -201,13 +210,12 @@ class LoadedTower(Family):
             of_rows = keys if keys is None or rows is None else keys[rows]
             return self.attend(block, part, adapters=adapters, keys=of_rows, turns=_of_rows(turns, rows))[0]
 
-        x = add_branch(x, attend, self.drop_rate)
-        return add_branch(x, lambda part, rows: self.feed(block, part, adapters=adapters), self.drop_rate)
+        x = add_branch(x, attend, rate)
+        return add_branch(x, lambda part, rows: self.feed(block, part, adapters=adapters), rate)
 
-    @property
-    def drop_rate(self) -> float:
-        """``drop_path`` in training, else 0."""
-        return self.drop_path if self.training else 0.0
+    def drop_rate(self, number: int) -> float:
+        """That of a block in training, else 0."""
+        return self._drop_rates[number] if self.training else 0.0
 
 
 def _of_rows(turns: Tensor | None, rows: Tensor | None) -> Tensor | None:

@@ -55,7 +55,8 @@ class Pass:
             self._run_halves(number)
         else:
             whole = partial(self.tower.calls.block, self.tower, self.tower.blocks[number])
-            x = self._apply(number, partial(whole, adapters=self.tower.adapters_of(number)))
+            rate = self.tower.drop_rate(number)
+            x = self._apply(number, partial(whole, adapters=self.tower.adapters_of(number), rate=rate))
             self.tokens = replace(self.tokens, x=x)
 
     def _in_windows(self, number: int) -> bool:
@@ -99,18 +100,19 @@ class Pass:
 
     def _run_halves(self, number: int) -> None:
         tower, block, adapters = self.tower, self.tower.blocks[number], self.tower.adapters_of(number)
+        rate = tower.drop_rate(number)
         heads: list[Tensor] = []
 
         def attend(x: Tensor, *, keys: Tensor | None, turns: Tensor | None) -> Tensor:
             branch, *heads[:] = tower.calls.attend(tower, block, x, adapters=adapters, keys=keys, turns=turns)
-            return x + drop_path(branch, tower.drop_rate, training=True)
+            return x + drop_path(branch, rate, training=True)
 
         windowed = self._in_windows(number)
         self.tokens = replace(self.tokens, x=self._apply(number, attend))
         self._reduce(number, *([None, None] if windowed else heads))
         tokens = self.tokens
         fed = tower.calls.feed(tower, block, tokens.x, adapters=adapters)
-        x = tokens.x + drop_path(fed, tower.drop_rate, training=True)
+        x = tokens.x + drop_path(fed, rate, training=True)
         for extra in (hook.beside_feed(number, tokens) for hook in self.hooks):
             x = x if extra is None else x + extra
         self.tokens = replace(tokens, x=x)

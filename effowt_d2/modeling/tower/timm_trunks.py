@@ -49,7 +49,8 @@ def load_trunk(trunk: nn.Module, state: Mapping[str, Tensor], *, name: str, file
 
     Args:
         trunk: of :func:`create_trunk`; all of it is filled, or nothing.
-        state: in the layout of DINOv2's files or of timm's.
+        state: in the layout of DINOv2's files or of timm's. A trunk that has a layout of its own turns it into timm's by
+            ``own_names(state)``, which gives the tensors that it takes and notes for the log.
         name, file: for messages.
 
     Raises:
@@ -59,7 +60,9 @@ def load_trunk(trunk: nn.Module, state: Mapping[str, Tensor], *, name: str, file
         raise bad_argument(
             "name", f"{name!r}: weights are loaded into a VisionTransformer, it is a {type(trunk).__name__}"
         )
-    report = WeightsReport(file)
+    report, given = WeightsReport(file), state
+    if hasattr(trunk, "own_names"):
+        state, report.notes = trunk.own_names(state)
     _take_grid(trunk, state, report)
     problem = f"{file} could not be loaded into {name}, nothing of it was"
     found = checkpoint_filter_fn(dict(state), trunk) if _has_same_patch_size(trunk, state) else dict(state)
@@ -68,11 +71,13 @@ def load_trunk(trunk: nn.Module, state: Mapping[str, Tensor], *, name: str, file
     check_tensors(found, expected, problem=problem)
     check_values(found, expected, problem=problem)
     trunk.load_state_dict(found)
-    _note_keys(report, state, found)
+    _note_keys(report, given, found, own_layout=given is not state)
     return report
 
 
-def _note_keys(report: WeightsReport, state: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def _note_keys(
+    report: WeightsReport, state: Mapping[str, Tensor], found: Mapping[str, Tensor], *, own_layout: bool
+) -> None:
     names = {id(value): key for key, value in found.items()}
     for key, value in state.items():
         new = names.get(id(value))
@@ -80,7 +85,7 @@ def _note_keys(report: WeightsReport, state: Mapping[str, Tensor], found: Mappin
             report.loaded.append(key)
         elif new is not None:
             report.renamed.append((key, new))
-        elif key in found:
+        elif key in found and not own_layout:
             report.resized.append((key, "the position of the class token is in the class token"))
         else:
             report.left_over.append(key)

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
@@ -10,6 +11,8 @@ from helpers.configs import plugin_config, plugin_keys, set_keys
 from helpers.tiny_detector import picture, tiny_config
 from helpers.tiny_trackers import tracker_config
 from sot import add_config
+from sot.data.sampling import LaterSampler
+from sot.data.sequence import TargetSequence
 
 from effowt_d2.data import build_train_loader
 from effowt_d2.engine import build_evaluator, make_config
@@ -76,6 +79,13 @@ def bridged(cfg):
     return found
 
 
+def drawn(cfg):
+    sampler = LaterSampler(**LaterSampler.from_config(cfg.INPUT.SOT))
+    np.random.seed(0)
+    boxes = np.tile([0.0, 0, 5, 5], (60, 1))
+    return [sampler(TargetSequence("made", ["a.jpg"] * 60, boxes)) for _ in range(4)]
+
+
 CLIP = {"INPUT.SOT.SAMPLER": "clip"}
 FOLLOWER = "{folder}/config.yaml"
 BRIDGE = {"MODEL.SOT.BRIDGE.CONFIG": FOLLOWER, "MODEL.SOT.BRIDGE.MIN_SCORE": 0.0}
@@ -87,6 +97,8 @@ EFFECTS = {
     "INPUT.SOT.SEARCH_FACTOR": (found, {}, 4.0, 5.0),
     "INPUT.SOT.MIN_SIDE": (found, {}, 0.0, 10.0),
     "INPUT.SOT.SAMPLER": (samples, {}, "pair", "clip"),
+    "INPUT.SOT.CROP": (found, {}, "context", "square"),
+    "INPUT.SOT.CLIP_ORDER": (drawn, {}, "shuffled", "sorted"),
     "INPUT.SOT.MAX_GAP": (samples, {}, 0, 5),
     "INPUT.SOT.SEARCH_GAP": (samples, {**CLIP, "INPUT.SOT.MAX_GAP": 1}, 2, 400),
     "INPUT.SOT.REFERENCES": (samples, CLIP, 2, 3),

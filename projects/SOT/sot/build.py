@@ -1,43 +1,79 @@
 """The parts of a tracker as a config describes them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from detectron2.config import CfgNode
+from torch import nn
 
 from effowt_d2.modeling.transfer.towers import tower_from_config
 from effowt_d2.utils.arguments import config_keys
 
+from .centre_head import CentreHead
+from .centre_loss import CentreLoss
 from .data.loader import build_crops
+from .embedding import SeparatePositions, TokenEmbedding
 from .encoder import JointEncoder
 from .head import AnchorFreeHead
 from .losses import OverlapLoss
-from .window import WindowSelection
+from .window import HannProduct, WindowSelection
 
-__all__ = ["tracker_arguments"]
+__all__ = ["centre_tracker_arguments", "tracker_arguments"]
 
 
 def tracker_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Arguments of :class:`sot.tracker.SingleObjectTracker`, and ``head`` and ``loss``.
 
     Args:
-        cfg: reads ``MODEL.VLM``, ``MODEL.PEFT``, ``MODEL.SOT``, ``INPUT.SOT``, ``INPUT.FORMAT``.
+        cfg: reads ``MODEL.VLM``, ``MODEL.PEFT``, ``MODEL.SOT``, ``INPUT.SOT``, ``INPUT.FORMAT``, ``SOLVER``'s factors of learning
+            rates.
 
     Raises:
         ValueError: an option does not fit; names the key.
     """
-    template, search = build_crops(cfg)
-    tower = tower_from_config(cfg).finalise()
-    with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE"):
-        backbone = JointEncoder(tower=tower, template_size=template.size, search_size=search.size)
+    common = _common(cfg, JointEncoder, TokenEmbedding)
     with config_keys("MODEL.SOT", weight="MODEL.SOT.WINDOW_WEIGHT"):
         selection = WindowSelection(weight=cfg.MODEL.SOT.WINDOW_WEIGHT)
         loss = OverlapLoss(box_weight=cfg.MODEL.SOT.BOX_WEIGHT)
-    return {
-        "backbone": backbone,
-        "template": template,
-        "search": search,
-        "selection": selection,
-        "input_format": cfg.INPUT.FORMAT,
-        "head": AnchorFreeHead(channels=tower.embed_dim),
-        "loss": loss,
-    }
+    head = AnchorFreeHead(channels=common["backbone"].tower.embed_dim)
+    return {**common, "selection": selection, "head": head, "loss": loss}
+
+
+def centre_tracker_arguments(
+    cfg: CfgNode, encoder: Callable[..., JointEncoder] = JointEncoder, keys: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Arguments of :class:`sot.centre_tracker.CentreTracker`.
+
+    Args:
+        cfg: reads what :func:`tracker_arguments` does, and ``MODEL.CENTRE_HEAD`` in place of ``MODEL.SOT``.
+        encoder: makes the encoder.
+        keys: config keys of further arguments of it, for error messages.
+
+    Raises:
+        ValueError: an option does not fit; names the key.
+    """
+    common, node = _common(cfg, encoder, SeparatePositions, keys), cfg.MODEL.CENTRE_HEAD
+    with config_keys("MODEL.CENTRE_HEAD"):
+        head = CentreHead(channels=common["backbone"].tower.embed_dim, width=node.WIDTH, towers=node.TOWERS)
+        loss = CentreLoss(giou_weight=node.GIOU_WEIGHT, l1_weight=node.L1_WEIGHT, radius=node.RADIUS)
+    return {**common, "selection": HannProduct(), "head": head, "loss": loss, "margin": cfg.INPUT.SOT.MIN_SIDE}
+
+
+def _common(
+    cfg: CfgNode,
+    encoder: Callable[..., JointEncoder],
+    embedding: Callable[..., nn.Module],
+    keys: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    template, search = build_crops(cfg)
+    tower = tower_from_config(cfg).finalise()
+    with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE", **(keys or {})):
+        backbone = encoder(
+            tower=tower,
+            template_size=template.size,
+            search_size=search.size,
+            tower_lr_factor=cfg.SOLVER.TOWER_LR_FACTOR,
+            peft_lr_factor=cfg.SOLVER.PEFT_LR_FACTOR,
+            embedding=embedding,
+        )
+    return {"backbone": backbone, "template": template, "search": search, "input_format": cfg.INPUT.FORMAT}

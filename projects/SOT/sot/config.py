@@ -4,10 +4,14 @@ from detectron2.config import CfgNode as CN
 
 from effowt_d2.engine.key_domains import register_domains
 from effowt_d2.utils.domains import Choice, Flag, Integer, ListOf, Real, Text
-from sot.data.sampling import SAMPLERS
+from sot.centre_loss import RADII
+from sot.data.sampling import ORDERS, SAMPLERS
 from sot.evaluation.conventions import CONVENTIONS
 
-__all__ = ["add_config"]
+__all__ = ["CROPS", "add_centre_config", "add_config"]
+
+CROPS = ("context", "square", "square_released")
+"""How crops are cut: :class:`sot.crops.ContextCrop`, or :class:`sot.square_crop.SquareCrop` with one map or the release's."""
 
 
 def add_config(cfg: CN) -> None:
@@ -39,18 +43,22 @@ def add_config(cfg: CN) -> None:
     # sides of template and search crops in pixels: multiples of the tower's patch
     cfg.INPUT.SOT.TEMPLATE_SIZE = 112
     cfg.INPUT.SOT.SEARCH_SIZE = 224
+    # how crops are cut and search crops moved in training: context (LoRAT, SPMTrack) | square | square_released (AQATrack, EVPTrack)
+    cfg.INPUT.SOT.CROP = "context"
     # side of the cropped region over that of a square target
     cfg.INPUT.SOT.TEMPLATE_FACTOR = 2.0
     cfg.INPUT.SOT.SEARCH_FACTOR = 4.0
     # search crops: shorter sides of the last box are raised to it; training crops show at least that much of the target
     cfg.INPUT.SOT.MIN_SIDE = 10.0
-    # which frames make a training sample: pair | clip, of sot.data.sampling.SAMPLERS
+    # which frames make a training sample: pair | clip | later, of sot.data.sampling.SAMPLERS
     cfg.INPUT.SOT.SAMPLER = "pair"
-    # pair: frames between the two at most; clip: frames between the first reference and the others
+    # later: order of the search frames in time, shuffled | sorted
+    cfg.INPUT.SOT.CLIP_ORDER = "shuffled"
+    # frames between: the two of a pair; the first reference and the others of a clip; template and search frames, with later
     cfg.INPUT.SOT.MAX_GAP = 100
     # clip: frames between references and search frames at most
     cfg.INPUT.SOT.SEARCH_GAP = 400
-    # clip: numbers of references and of search frames
+    # clip: number of references, and with later too of search frames
     cfg.INPUT.SOT.REFERENCES = 3
     cfg.INPUT.SOT.SEARCHES = 2
     # fractions of DATASETS.TRAIN in a batch; empty: equal ones
@@ -69,8 +77,30 @@ def add_config(cfg: CN) -> None:
     cfg.TEST.SOT.PLOTS = True
 
 
+def add_centre_config(cfg: CN) -> None:
+    """Add, besides those of :func:`add_config`, the keys of trackers with a centre head."""
+    add_config(cfg)
+    if "CENTRE_HEAD" in cfg.MODEL:
+        return
+    cfg.MODEL.CENTRE_HEAD = CN()
+    # 3: scores, offsets and sizes; 2: scores and boxes
+    cfg.MODEL.CENTRE_HEAD.TOWERS = 3
+    # channels behind the first convolution of a tower
+    cfg.MODEL.CENTRE_HEAD.WIDTH = 256
+    # weights of the losses of the boxes; that of the scores is 1
+    cfg.MODEL.CENTRE_HEAD.GIOU_WEIGHT = 2.0
+    cfg.MODEL.CENTRE_HEAD.L1_WEIGHT = 5.0
+    # reach of the heat map: released | exact, of sot.centre_loss.RADII
+    cfg.MODEL.CENTRE_HEAD.RADIUS = "released"
+
+
 register_domains(
     {
+        "MODEL.CENTRE_HEAD.TOWERS": Integer(2, 3),
+        "MODEL.CENTRE_HEAD.WIDTH": Integer(8),
+        "MODEL.CENTRE_HEAD.GIOU_WEIGHT": Real(0),
+        "MODEL.CENTRE_HEAD.L1_WEIGHT": Real(0),
+        "MODEL.CENTRE_HEAD.RADIUS": Choice(tuple(RADII)),
         "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
         "MODEL.SOT.BOX_WEIGHT": Real(0),
         "MODEL.SOT.BRIDGE.CONFIG": Text(),
@@ -85,6 +115,8 @@ register_domains(
         "INPUT.SOT.SEARCH_FACTOR": Real(1),
         "INPUT.SOT.MIN_SIDE": Real(0),
         "INPUT.SOT.SAMPLER": Choice(SAMPLERS.names),
+        "INPUT.SOT.CROP": Choice(CROPS),
+        "INPUT.SOT.CLIP_ORDER": Choice(ORDERS),
         "INPUT.SOT.MAX_GAP": Integer(0),
         "INPUT.SOT.SEARCH_GAP": Integer(1),
         "INPUT.SOT.REFERENCES": Integer(1),

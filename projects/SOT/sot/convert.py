@@ -28,9 +28,13 @@ __all__ = ["import_released", "merge_tracker"]
 
 
 def import_released(cfg: CfgNode, weights: str, output: Path, *, assume_scale: bool = False) -> None:
-    """Write a checkpoint of a released file, see :func:`sot.released.load_released`."""
+    """Write a checkpoint of a released file, see :func:`sot.released.load_released`; AQATrack and EVPTrack have a
+    ``load_released`` of their own."""
     model = build_model(cfg)
-    load_released(model, weights, assume_scale=assume_scale)
+    if hasattr(model, "load_released"):
+        model.load_released(weights)
+    else:
+        load_released(model, weights, assume_scale=assume_scale)
     _save(model, cfg, output)
 
 

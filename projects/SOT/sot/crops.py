@@ -63,6 +63,10 @@ class ContextCrop:
         scale = (self.size / context.prod(dim=-1, keepdim=True).sqrt()).expand_as(centre)
         return torch.stack([scale, self.size / 2 - scale * centre], dim=-2)
 
+    def padding(self, image: Tensor) -> Tensor:
+        """(3,) colour of what lies outside the image: its mean."""
+        return channel_means(image)
+
     def __call__(self, image: Tensor, box: Tensor, padding: Tensor) -> Crop:
         """See :func:`take_crop`; ``box`` is (4,) in pixels of the image."""
         return take_crop(image, self.maps(box), self.size, padding)

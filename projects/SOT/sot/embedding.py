@@ -1,4 +1,5 @@
-"""Where a token lies and what it belongs to: one table of positions for both crops, and a vector per type of token.
+"""Where a token lies and what it belongs to: one table of positions for both crops and a vector per type of token, or a
+table for each crop.
 
 Shapes: B pairs of crops, d channels, a template grid of h x w and a search grid of H x W tokens.
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
 
-__all__ = ["TokenEmbedding", "resize_positions"]
+__all__ = ["SeparatePositions", "TokenEmbedding", "resize_positions"]
 
 _SEARCH = 2
 
@@ -28,6 +29,7 @@ class TokenEmbedding(nn.Module):
         positions: (d, g, g) those of the pre-trained tower; resized to the search grid once, and not trained.
         template_grid: (h, w).
         search_grid: (H, W).
+        trains: whether the tower does.
 
     Attributes:
         types: (3, d), trained.
@@ -38,8 +40,17 @@ class TokenEmbedding(nn.Module):
 
     scales = ("types",)
     """Left alone by weight decay."""
+    of_tower = False
+    """Whether it trains as the tower does."""
 
-    def __init__(self, *, positions: Tensor, template_grid: tuple[int, int], search_grid: tuple[int, int]):
+    def __init__(
+        self,
+        *,
+        positions: Tensor,
+        template_grid: tuple[int, int],
+        search_grid: tuple[int, int],
+        trains: bool = False,
+    ):
         super().__init__()
         if template_grid[0] > search_grid[0] or template_grid[1] > search_grid[1]:
             raise bad_argument(
@@ -68,6 +79,42 @@ class TokenEmbedding(nn.Module):
     def search(self, patches: Tensor) -> Tensor:
         """Patches (B, d, H, W) as (B, H * W, d), in order of rows."""
         return _sequence(patches + self.positions) + self.types[_SEARCH]
+
+
+class SeparatePositions(nn.Module):
+    """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574); nothing tells the crops apart otherwise.
+
+    Args:
+        positions: (d, g, g) those of the pre-trained tower; resized to each grid once.
+        template_grid, search_grid: (h, w) and (H, W).
+        trains: whether the tower does. The tables of a frozen one are frozen, and in no checkpoint.
+    """
+
+    of_tower = True
+
+    def __init__(
+        self,
+        *,
+        positions: Tensor,
+        template_grid: tuple[int, int],
+        search_grid: tuple[int, int],
+        trains: bool = False,
+    ):
+        super().__init__()
+        for name, grid in (("template_positions", template_grid), ("search_positions", search_grid)):
+            table = _sequence(resize_positions(positions.detach(), grid)[None])
+            if trains:
+                self.register_parameter(name, nn.Parameter(table))
+            else:
+                self.register_buffer(name, table, persistent=False)
+
+    def template(self, patches: Tensor, foreground: Tensor) -> Tensor:
+        """As :meth:`TokenEmbedding.template`; the foreground plays no part."""
+        return _sequence(patches) + self.template_positions
+
+    def search(self, patches: Tensor) -> Tensor:
+        """Patches (B, d, H, W) as (B, H * W, d), in order of rows."""
+        return _sequence(patches) + self.search_positions
 
 
 def _sequence(maps: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Shapes: B targets, R references (templates) of each, d channels, a template grid of h x w and a search grid of H x W.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from effowt_d2.modeling.peft import log_gates
 from effowt_d2.modeling.tower.tokens import Tokens
 from effowt_d2.modeling.tower.tower import Tower
-from effowt_d2.modeling.transfer.ownership import TrainedPart
+from effowt_d2.modeling.transfer.ownership import TrainedPart, tower_parts
 from effowt_d2.utils.arguments import bad_argument
 
 from .cells import touched_cells
@@ -26,12 +26,24 @@ class JointEncoder(nn.Module):
     Args:
         tower: at stride 16 or that of its patches; its class token takes no part.
         template_size, search_size: sides of the crops in pixels.
+        embedding: makes what adds positions to the patches, see :class:`sot.embedding.TokenEmbedding`.
+        tower_lr_factor, peft_lr_factor: learning rates of the tower and of what is attached to it, as multiples of the base
+            rate.
 
     Raises:
         ValueError: a side is not a multiple of the tower's stride, or the template is larger than the search crop.
     """
 
-    def __init__(self, *, tower: Tower, template_size: int, search_size: int):
+    def __init__(
+        self,
+        *,
+        tower: Tower,
+        template_size: int,
+        search_size: int,
+        embedding: Callable[..., nn.Module] = TokenEmbedding,
+        tower_lr_factor: float = 1.0,
+        peft_lr_factor: float = 1.0,
+    ):
         super().__init__()
         for name, size in (("template_size", template_size), ("search_size", search_size)):
             if size % tower.stride:
@@ -40,21 +52,30 @@ class JointEncoder(nn.Module):
         self.template_size = template_size
         self.template_grid = (template_size // tower.stride,) * 2
         self.search_grid = (search_size // tower.stride,) * 2
-        self.embedding = TokenEmbedding(
-            positions=tower.positions(), template_grid=self.template_grid, search_grid=self.search_grid
+        self.embedding = embedding(
+            positions=tower.positions(),
+            template_grid=self.template_grid,
+            search_grid=self.search_grid,
+            trains=not tower.frozen,
         )
-        # even where the tower trains: the table is a copy, and there is no class token
-        for module in tower.embedding():
-            if isinstance(module, nn.ParameterList):
-                module.requires_grad_(False)
+        # the table is copied, there is no class token, and the norm of finish() counts, unlike for taps
+        loose = [p for m in tower.embedding() if isinstance(m, nn.ParameterList) for p in m]
+        tower.base.set_used(more=tower.final_norm.parameters(), less=loose)
+        self.tower_lr_factor = tower_lr_factor
+        self.peft_lr_factor = peft_lr_factor
         mean, std = torch.tensor(tower.pixel_mean), torch.tensor(tower.pixel_std)
         self.register_buffer("mean", mean.view(-1, 1, 1), persistent=False)
         self.register_buffer("std", std.view(-1, 1, 1), persistent=False)
 
     def trained_parts(self) -> list[TrainedPart]:
         """What trains, by module object."""
-        attached = self.tower.attached_parts().items()
-        return [TrainedPart(name, tuple(modules)) for name, modules in attached]
+        factor = self.tower_lr_factor
+        parts = tower_parts(self.tower, tower_lr_factor=factor, peft_lr_factor=self.peft_lr_factor)
+        if not self.tower.frozen:
+            parts.append(TrainedPart("tower", (self.tower.final_norm,), factor))
+        if self.embedding.of_tower:
+            parts.append(TrainedPart("tower", (self.embedding,), factor, self.tower.depth))
+        return parts
 
     def normalise(self, crops: Tensor) -> Tensor:
         """Crops (..., 3, S, S) in 0..1 as the tower takes them."""

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
 
-from .crops import ContextCrop, channel_means, check_frame
+from .crops import ContextCrop, check_frame
 from .encoder import JointEncoder
 from .head import HeadOutput
 from .maps import clip_boxes, is_valid, map_boxes, unmap_boxes
+from .square_crop import SquareCrop
 from .state import Reference, TrackState
-from .window import WindowSelection
+from .window import HannProduct, WindowSelection
 
 __all__ = ["SingleObjectTracker"]
 
@@ -50,9 +51,9 @@ class SingleObjectTracker(nn.Module):
         self,
         *,
         backbone: JointEncoder,
-        template: ContextCrop,
-        search: ContextCrop,
-        selection: WindowSelection,
+        template: ContextCrop | SquareCrop,
+        search: ContextCrop | SquareCrop,
+        selection: WindowSelection | HannProduct,
         input_format: str = "RGB",
     ):
         super().__init__()
@@ -127,12 +128,17 @@ class SingleObjectTracker(nn.Module):
         """
         raise NotImplementedError
 
+    def bound(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Found boxes (T, 4), cut to a frame of (height, width) pixels."""
+        return clip_boxes(boxes, size)
+
     def admit(self, state: TrackState, image: Tensor, tracks: Instances) -> Any:
         """The memory after a frame, whose tracks are found: that of ``state``, unless frames are kept."""
         return state.memory
 
     # what all do
 
+    @torch.no_grad()
     def start(self, frame: Tensor, boxes: Tensor | Sequence[Sequence[float]]) -> TrackState:
         """Begin a video.
 
@@ -151,7 +157,7 @@ class SingleObjectTracker(nn.Module):
                 raise bad_argument(
                     f"boxes[{number}]", f"must have an area in the frame of {width} x {height} pixels, got {box}"
                 )
-        padding = channel_means(image)
+        padding = self.search.padding(image)
         return TrackState(boxes, padding, 0, self.remember(self.refer(image, boxes, padding)))
 
     def step(self, state: TrackState, frame: Tensor) -> tuple[TrackState, Instances]:
@@ -197,7 +203,7 @@ class SingleObjectTracker(nn.Module):
     ) -> tuple[TrackState, Instances]:
         size = image.shape[-2:]
         if maps:
-            boxes = clip_boxes(unmap_boxes(torch.stack(maps), boxes), size)
+            boxes = self.bound(unmap_boxes(torch.stack(maps), boxes), size)
         # a box that is none is reported if it is finite, and the search goes on where the target was before
         reported = torch.where(boxes.isfinite().all(dim=1, keepdim=True), boxes, state.boxes)
         kept = torch.where(is_valid(reported)[:, None], reported, state.boxes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from effowt_d2.utils.checks import check_number
 
-__all__ = ["Selection", "WindowSelection"]
+__all__ = ["HannProduct", "Selection", "WindowSelection", "hann_window"]
 
 
 class Selection(NamedTuple):
@@ -48,6 +48,32 @@ class WindowSelection:
         cells = preferred.flatten(1).argmax(dim=1)
         each = torch.arange(cells.shape[0], device=cells.device)
         return Selection(cells, boxes.flatten(1, 2)[each, cells], probabilities.flatten(1)[each, cells])
+
+
+class HannProduct:
+    """Takes the cell with the largest product of score and window (AQATrack, EVPTrack).
+
+    The window is a Hann window without its zeros: the outermost cells count a little.
+    """
+
+    def __call__(self, scores: Tensor, boxes: Tensor) -> Selection:
+        """
+        Args:
+            scores: (B, H, W) in 0..1.
+            boxes: (B, H, W, 4) of each cell.
+
+        Returns:
+            The chosen cells; the confidence is the score there, without the window.
+        """
+        cells = self.responses(scores).flatten(1).argmax(dim=1)
+        each = torch.arange(len(cells), device=cells.device)
+        return Selection(cells, boxes.flatten(1, 2)[each, cells], scores.flatten(1)[each, cells])
+
+    @staticmethod
+    def responses(scores: Tensor) -> Tensor:
+        """(B, H, W) the products."""
+        rows, columns = scores.shape[-2:]
+        return scores * hann_window((rows + 2, columns + 2), scores.device)[1:-1, 1:-1]
 
 
 def hann_window(grid: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:

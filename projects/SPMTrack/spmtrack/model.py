@@ -21,6 +21,7 @@ from sot.crops import channel_means
 from sot.head import AnchorFreeHead, HeadOutput
 from sot.losses import OverlapLoss, SearchTargets
 from sot.maps import is_valid
+from sot.modulation import ResponseModulation
 from sot.state import Reference, TrackState
 from sot.tracker import SingleObjectTracker
 from torch import Tensor
@@ -28,7 +29,7 @@ from torch import Tensor
 from effowt_d2.utils.arguments import bad_argument, config_keys
 
 from .memory import Memory, MemoryPolicy
-from .readout import BoxWarmup, ResponseModulation, StateToken
+from .readout import BoxWarmup, StateToken
 
 __all__ = ["Response", "SPMTrack"]
 

@@ -1,6 +1,6 @@
-"""How the state token reads out the search tokens, and how the loss begins.
+"""The token that carries the state, and how the loss begins.
 
-Shapes: B targets, d channels, a search grid of H x W.
+Shapes: B targets, d channels.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from effowt_d2.utils.checks import check_count, check_positive
 
-__all__ = ["BoxWarmup", "ResponseModulation", "StateToken"]
+__all__ = ["BoxWarmup", "StateToken"]
 
 
 class StateToken(nn.Module):
@@ -32,22 +32,6 @@ class StateToken(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         """(B, 1, d) to (B, 1, d)."""
         return self.query + self.embedding + state
-
-
-class ResponseModulation:
-    """Multiplies each search token by its product with the state.
-
-    Args:
-        scale: factor of the products.
-    """
-
-    def __init__(self, *, scale: float = 1.0):
-        self.scale = check_positive("scale", scale)
-
-    def __call__(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, H, W, d) and states (B, 1, d) to the response map (B, H, W) and the modulated tokens."""
-        response = self.scale * torch.einsum("bhwd,bd->bhw", tokens, state[:, 0])
-        return response, tokens * response[..., None]
 
 
 class BoxWarmup:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, MetadataCatalog
@@ -12,10 +13,12 @@ from effowt_d2.data.loaders import LOADERS, TrainLoader
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.main_process import on_main_process
 from sot.crops import ContextCrop
+from sot.square_crop import SquareCrop
 
 from .augmentation import CropAugmentation
 from .batches import MixedBatches
 from .catalog import load_sequences
+from .frame_clips import FrameClipMapper
 from .jitter import CropJitter
 from .sampling import SAMPLERS
 from .sequence import TargetSequence
@@ -26,18 +29,22 @@ __all__ = ["build_clip_loader", "build_crops"]
 logger = logging.getLogger(__name__)
 
 
-def build_crops(cfg: CfgNode) -> tuple[ContextCrop, ContextCrop]:
+def build_crops(cfg: CfgNode) -> tuple[ContextCrop, ContextCrop] | tuple[SquareCrop, SquareCrop]:
     """The crop policies of ``INPUT.SOT`` for template and search region."""
     node = cfg.INPUT.SOT
+    square = node.CROP != "context"
+    kind = partial(SquareCrop, released=node.CROP == "square_released") if square else ContextCrop
     with config_keys("INPUT.SOT", size="INPUT.SOT.TEMPLATE_SIZE", factor="INPUT.SOT.TEMPLATE_FACTOR"):
-        template = ContextCrop(size=node.TEMPLATE_SIZE, factor=node.TEMPLATE_FACTOR)
+        template = kind(size=node.TEMPLATE_SIZE, factor=node.TEMPLATE_FACTOR)
     with config_keys("INPUT.SOT", size="INPUT.SOT.SEARCH_SIZE", factor="INPUT.SOT.SEARCH_FACTOR"):
-        return template, ContextCrop(size=node.SEARCH_SIZE, factor=node.SEARCH_FACTOR, min_side=node.MIN_SIDE)
+        least = {} if square else {"min_side": node.MIN_SIDE}
+        return template, kind(size=node.SEARCH_SIZE, factor=node.SEARCH_FACTOR, **least)
 
 
 @LOADERS.register("sot")
 def build_clip_loader(cfg: CfgNode, mapper: Callable[[TargetSequence], dict | None] | None = None) -> TrainLoader:
-    """Batches of samples of :class:`sot.data.training.ClipMapper`; this process's part of every batch.
+    """Batches of samples of :class:`sot.data.training.ClipMapper` or, with square crops,
+    :class:`sot.data.frame_clips.FrameClipMapper`; this process's part of every batch.
 
     Args:
         cfg: reads ``DATASETS.TRAIN``, ``INPUT.SOT``, ``DATALOADER.NUM_WORKERS``, ``SOLVER.IMS_PER_BATCH``, ``SEED``,
@@ -70,9 +77,19 @@ def build_clip_loader(cfg: CfgNode, mapper: Callable[[TargetSequence], dict | No
     return TrainLoader(dataset=dataset, batches=batches, num_workers=workers, imports=cfg.IMPORTS)
 
 
-def _mapper(cfg: CfgNode, sampler) -> ClipMapper:
+def _mapper(cfg: CfgNode, sampler) -> ClipMapper | FrameClipMapper:
     node = cfg.INPUT.SOT
     template, search = build_crops(cfg)
+    if isinstance(template, SquareCrop):
+        with config_keys("INPUT.SOT", scale="INPUT.SOT.JITTER_SCALE", shift="INPUT.SOT.JITTER_SHIFT"):
+            return FrameClipMapper(
+                sampler=sampler,
+                template=template,
+                search=search,
+                scale=node.JITTER_SCALE,
+                shift=node.JITTER_SHIFT,
+                augment=node.AUGMENT,
+            )
     with config_keys("INPUT.SOT", scale="INPUT.SOT.JITTER_SCALE", shift="INPUT.SOT.JITTER_SHIFT"):
         jitter = CropJitter(scale=node.JITTER_SCALE, shift=node.JITTER_SHIFT, min_side=node.MIN_SIDE)
     augmentation = CropAugmentation() if node.AUGMENT else None

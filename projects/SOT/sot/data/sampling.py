@@ -5,27 +5,34 @@
 
            ------R--------R---R---------S-------S------>  time, or <------
 
+    later: a template and search frames behind it, with repetition
+
 Samplers draw from ``numpy.random``, which the loader seeds for every sample.
 """
 
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from effowt_d2.formats import DatasetError
-from effowt_d2.utils.checks import check_count
+from effowt_d2.utils.checks import check_choice, check_count
 from effowt_d2.utils.registry import Registry
 
 from .sequence import TargetSequence
 
-__all__ = ["SAMPLERS", "ClipSampler", "Drawn", "PairSampler"]
+__all__ = ["ORDERS", "SAMPLERS", "ClipSampler", "Drawn", "LaterSampler", "PairSampler"]
 
 SAMPLERS: Registry[Callable] = Registry("samplers of training frames", argument="sampler")
 """Classes by the name that ``INPUT.SOT.SAMPLER`` gives; built from ``INPUT.SOT``."""
 
+ORDERS = ("shuffled", "sorted")
+"""Of the search frames of a clip in time."""
+
 _TRIES = 20
 _GROWTH = 5
+_LEAST_FRAMES = 20
 
 
 class Drawn(NamedTuple):
@@ -129,3 +136,66 @@ class ClipSampler:
     def _deal(self, frames: np.ndarray) -> Drawn:
         ordered = np.sort(frames)[:: np.random.choice([1, -1])].tolist()
         return Drawn(tuple(ordered[: self.references]), tuple(ordered[self.references :]))
+
+
+@SAMPLERS.register("later")
+class LaterSampler:
+    """One template, and search frames out of those that show the target behind it (AQATrack, arXiv 2403.10574; EVPTrack).
+
+    Search frames are drawn with replacement, so that a frame may come twice. A template without one in reach is drawn again,
+    with a reach of 5 frames more.
+
+    Args:
+        searches: number of search frames.
+        max_gap: they lie less than so many frames behind the template.
+        order: ``shuffled``, as drawn, so that time may run backwards within a clip; or ``sorted``.
+    """
+
+    def __init__(self, *, searches: int = 4, max_gap: int = 400, order: str = "shuffled"):
+        self.searches = check_count("searches", searches)
+        self.max_gap = check_count("max_gap", max_gap, 0)
+        self.order = check_choice("order", order, ORDERS)
+
+    @classmethod
+    def from_config(cls, node) -> dict:
+        return {"searches": node.SEARCHES, "max_gap": node.MAX_GAP, "order": node.CLIP_ORDER}
+
+    def fits(self, sequence: TargetSequence) -> bool:
+        """Whether the sequence is a still image, or has 20 frames and shows the target in more than twice what is drawn."""
+        enough = int(sequence.visible.sum()) > 2 * (self.searches + 1)
+        return sequence.still or (len(sequence) >= _LEAST_FRAMES and enough)
+
+    def __call__(self, sequence: TargetSequence) -> Drawn:
+        """
+        Raises:
+            DatasetError: there is no template that search frames lie behind; names the sequence.
+        """
+        if sequence.still:
+            return Drawn((0,), (0,) * self.searches)
+        drawn = self.draw(sequence.visible, random.Random(int(np.random.randint(2**31))))
+        if drawn is None:
+            raise DatasetError(
+                f"sequence '{sequence.name}': the target is seen in {int(sequence.visible.sum())} of {len(sequence)} frames, "
+                f"in none of them before {self.searches} others"
+            )
+        return drawn
+
+    def draw(self, visible: np.ndarray, source: random.Random) -> Drawn | None:
+        """The frames, drawn in the order of the release's calls; None where there are none.
+
+        Args:
+            visible: (N,) bool.
+            source: of random numbers.
+        """
+        shown = np.flatnonzero(visible).tolist()
+        early = [frame for frame in shown if frame < len(visible) - self.searches]
+        if not early or early[0] == shown[-1]:
+            return None
+        reach = self.max_gap
+        while True:
+            (template,) = source.choices(early, k=1)
+            later = [frame for frame in shown if template < frame < template + reach]
+            if later:
+                chosen = source.choices(later, k=self.searches)
+                return Drawn((template,), tuple(sorted(chosen) if self.order == "sorted" else chosen))
+            reach += _GROWTH
