@@ -80,7 +80,15 @@ def export_step(tracker: SingleObjectTracker, output: Path) -> TrackerStep:
 
     Returns:
         What was written, in torch.
+
+    Raises:
+        ValueError: the tracker carries more than one tensor from frame to frame.
     """
+    if type(tracker).react is SingleObjectTracker.react:
+        raise ValueError(
+            f"{type(tracker).__name__} has no step of one state: LoRAT and SPMTrack can be exported, trackers with a centre head "
+            "cannot"
+        )
     # mixtures depend on the token and stay in the graph
     with contextlib.suppress(ValueError):
         merge(tracker.backbone.tower)
