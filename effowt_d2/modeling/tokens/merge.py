@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .rebuild import CellMap
 from .select import members_here, quota, ranks
-from .step import Step, keep_in_groups, make_step
+from .step import Step, keep_in_groups, make_step, take_rows
 from .windows import whole_windows, windows_of_map
 
 __all__ = ["SmallWindows", "merge", "window_similarity"]
@@ -109,7 +109,7 @@ def _of_candidates(x: Tensor, windows: SmallWindows, cells: CellMap, threshold: 
     """(B, G, Wm) similarity of the windows that may be merged, -inf for the others."""
     there, table = (torch.as_tensor(array, device=x.device) for array in (windows.cells, windows.of_groups))
     slots = cells.slots[:, there.flatten()]
-    similarity = window_similarity(torch.take_along_dim(x, slots[..., None], 1).unflatten(1, there.shape))
+    similarity = window_similarity(take_rows(x, slots).unflatten(1, there.shape))
     candidates = cells.whole[:, there].all(-1)
     if threshold > -1:
         candidates = candidates & (similarity >= threshold)

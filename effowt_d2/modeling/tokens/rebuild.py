@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .step import Step
+from .step import Step, take_rows
 
 __all__ = ["CellMap"]
 
@@ -73,7 +73,7 @@ class CellMap:
         return replace(self, slots=moved, whole=stays)
 
     def _representatives(self, x: Tensor) -> Tensor:
-        return torch.take_along_dim(x, self.slots.clamp(min=0)[..., None], 1)
+        return take_rows(x, self.slots.clamp(min=0))
 
     def _change(self, representative: Tensor) -> Tensor:
         """Change of the representative token since the cell lost its own; zero without one."""
