@@ -28,6 +28,8 @@ OTHER_PROGRAMS = ("docs/coming_from.md",)
 OURS = ("detectron2", "effowt_d2", *PROJECTS)
 EXAMPLES = ("IMAGE", "MODEL.MY_HEAD", "NAME", "OUT", "SEQUENCE", "VIDEO")
 """Beginnings of inline code in capitals that is no key of this package."""
+OWN_CONFIGS = ("mine.yaml",)
+"""Names of a config that the reader has written."""
 
 BLOCKS = [block for page in pages.PAGES for block in pages.blocks(page)]
 COMMANDS = [(str(block), words) for block in BLOCKS if block.kind == "commands" for words, _ in block.commands()]
@@ -64,7 +66,7 @@ def check_python(started, words):
         return
     args = started(runpy.run_module, *words[1:]) if words[0] == "-m" else started(runpy.run_path, *words)
     source, options = getattr(args, "config_file", None), getattr(args, "opts", None)
-    if source:
+    if source and source not in OWN_CONFIGS:
         config = load(str(source)).clone()
         merge_options(config, options or ())
 
