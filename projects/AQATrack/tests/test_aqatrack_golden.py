@@ -93,6 +93,7 @@ def test_clips_in_training_and_in_tracking():
     output, carried = model.unroll(begin(model, templates), clip)
     check_maps(output, numbers)
     close(carried.queue.transpose(0, 1), numbers["queries"][1:])
+    close(model.ask(begin(model, templates), clip[0]).query, numbers["queries"][0])
     model.queue.own = "train_only"
     output, _ = model.unroll(begin(model, templates), clip)
     close(output.scores[:, None], numbers["score_map_by_test_path"])

@@ -212,6 +212,12 @@ def test_clips_and_queues_that_do_not_fit_are_named(model):
     with pytest.raises(ValueError) as error:
         build_model(cfg)
     assert "MODEL.AQATRACK.HISTORY_LEN" in str(error.value) and "INPUT.SOT.SEARCHES" in str(error.value)
+    with pytest.raises(ValueError, match="INPUT.SOT.REFERENCES.*AQATrack.*3"):
+        build_model(centre_config("AQATrack", INPUT__SOT__SAMPLER="clip", INPUT__SOT__REFERENCES=3))
+    cfg = centre_config("AQATrack")
+    cfg.INPUT.SOT.CROP = "round"
+    with pytest.raises(ValueError, match="INPUT.SOT.CROP.*square_released.*round"):
+        build_model(cfg)
     templates, clip = made_clip(3)
     with pytest.raises(ValueError, match="carried.*2.*3"):
         model.ask(begin(model, templates[:2]), clip[0])

@@ -52,6 +52,11 @@ def centre_tracker_arguments(
     Raises:
         ValueError: an option does not fit; names the key.
     """
+    if cfg.INPUT.SOT.SAMPLER == "clip" and cfg.INPUT.SOT.REFERENCES != 1:
+        raise ValueError(
+            f"INPUT.SOT.REFERENCES: {cfg.MODEL.META_ARCHITECTURE} has one template, it must be 1 with INPUT.SOT.SAMPLER clip; "
+            f"got {cfg.INPUT.SOT.REFERENCES}"
+        )
     common, node = _common(cfg, encoder, SeparatePositions, keys), cfg.MODEL.CENTRE_HEAD
     with config_keys("MODEL.CENTRE_HEAD"):
         head = CentreHead(channels=common["backbone"].tower.embed_dim, width=node.WIDTH, towers=node.TOWERS)

@@ -7,11 +7,9 @@ from effowt_d2.utils.domains import Choice, Flag, Integer, ListOf, Real, Text
 from sot.centre_loss import RADII
 from sot.data.sampling import ORDERS, SAMPLERS
 from sot.evaluation.conventions import CONVENTIONS
+from sot.square_crop import CROPS
 
-__all__ = ["CROPS", "add_centre_config", "add_config"]
-
-CROPS = ("context", "square", "square_released")
-"""How crops are cut: :class:`sot.crops.ContextCrop`, or :class:`sot.square_crop.SquareCrop` with one map or the release's."""
+__all__ = ["add_centre_config", "add_config"]
 
 
 def add_config(cfg: CN) -> None:

@@ -20,7 +20,10 @@ from effowt_d2.utils.checks import check_count, check_number
 
 from .crops import Crop
 
-__all__ = ["SquareCrop"]
+__all__ = ["CROPS", "SquareCrop"]
+
+CROPS = ("context", "square", "square_released")
+"""How crops are cut: :class:`sot.crops.ContextCrop`, or :class:`SquareCrop` with one map or the release's."""
 
 # below it, a side is not rounded up: boxes are corners here, whose difference is not exact
 _SLACK = 1e-6

@@ -11,9 +11,10 @@ from detectron2.utils import comm
 from effowt_d2.data.image_files import check_readable
 from effowt_d2.data.loaders import LOADERS, TrainLoader
 from effowt_d2.utils.arguments import config_keys
+from effowt_d2.utils.checks import check_choice
 from effowt_d2.utils.main_process import on_main_process
 from sot.crops import ContextCrop
-from sot.square_crop import SquareCrop
+from sot.square_crop import CROPS, SquareCrop
 
 from .augmentation import CropAugmentation
 from .batches import MixedBatches
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 def build_crops(cfg: CfgNode) -> tuple[ContextCrop, ContextCrop] | tuple[SquareCrop, SquareCrop]:
     """The crop policies of ``INPUT.SOT`` for template and search region."""
     node = cfg.INPUT.SOT
-    square = node.CROP != "context"
+    square = check_choice("INPUT.SOT.CROP", node.CROP, CROPS) != "context"
     kind = partial(SquareCrop, released=node.CROP == "square_released") if square else ContextCrop
     with config_keys("INPUT.SOT", size="INPUT.SOT.TEMPLATE_SIZE", factor="INPUT.SOT.TEMPLATE_FACTOR"):
         template = kind(size=node.TEMPLATE_SIZE, factor=node.TEMPLATE_FACTOR)
