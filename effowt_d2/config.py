@@ -23,6 +23,7 @@ def add_effowt_config(cfg: CN) -> None:
     _add_heads(cfg)
     _add_tracker(cfg)
     _add_naming(cfg)
+    _add_description(cfg)
     _add_data(cfg)
     _add_solver(cfg)
     _add_test(cfg)
@@ -276,6 +277,18 @@ def _add_naming(cfg: CN) -> None:
     cfg.NAMING.MIN_SCORE = 0.0
     # background words such as "sky": a track that matches one best has no name
     cfg.NAMING.BACKGROUND_WORDS = []
+
+
+def _add_description(cfg: CN) -> None:
+    cfg.DESCRIBE = CN()
+    # what the model of --describe is asked about a view of a track
+    cfg.DESCRIBE.PROMPT = "Describe the object in the middle of this image in one short sentence."
+    # tokens of an answer, at most
+    cfg.DESCRIBE.MAX_TOKENS = 40
+    # views of a track that are described: its best ones, 4 at most
+    cfg.DESCRIBE.VIEWS = 1
+    # which vision tokens are dropped: none | mustdrop-192 | -128 | -64 | -64-vizwiz (the settings of projects/MustDrop)
+    cfg.DESCRIBE.DROP = "none"
 
 
 def _add_data(cfg: CN) -> None:

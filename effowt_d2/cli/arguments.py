@@ -38,6 +38,8 @@ def parse_args(parser: argparse.ArgumentParser, argv: list[str] | None) -> argpa
         parser.error("--pick and --box both say what to follow: give one of them")
     if args.gt and not args.report:
         parser.error("--gt is compared with in the report: give --report too")
+    if args.describe and not (args.report or args.results):
+        parser.error("--describe goes into the report and beside the results: give --report or --results too")
     return args
 
 
@@ -67,6 +69,8 @@ def _add_files(add) -> None:
     add("--report", metavar="FILE.html", help="an HTML page with the video and its tracks")
     add("--crops", metavar="FOLDER", help="the best views of each track, as images")
     add("--gt", metavar="FILE.json", help="ground truth in TAO format, for the report")
+    describe = "LLaVA of transformers that describes the tracks: a folder, or a name on the Hugging Face hub"
+    add("--describe", metavar="MODEL", help=describe)
     add("--vocabulary", metavar="FILE", help="words for the names of tracks, one per line; or: common, tao")
 
 

@@ -3,11 +3,14 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TypeVar
 
 from effowt_d2.inference.time_split import TimeSplit
+from effowt_d2.naming import Description
 from effowt_d2.report import CropWriter, ReportWriter
 from effowt_d2.video import FrameReader, FrameTracks, open_results, open_writer
+from effowt_d2.video.descriptions import DescriptionsFile, descriptions_path
 from effowt_d2.visualization import Trails, draw_tracks
 
 __all__ = ["Outputs", "printable"]
@@ -39,6 +42,9 @@ class Outputs:
         self.labels = args.labels
         settings = {name: value for name, value in vars(args).items() if value not in (None, [], ())}
         self.results = [self._keep(open_results(file, video=frames.title, words=words)) for file in args.results]
+        self.describes = bool(args.describe)
+        beside = dict.fromkeys(descriptions_path(file) for file in args.results) if args.describe else ()
+        self.descriptions = [self._keep(DescriptionsFile(path)) for path in beside]
         self.report = self.video = None
         if args.report:
             self.report = self._keep(ReportWriter(args.report, fps=frames.rate, settings=settings, gt=args.gt))
@@ -74,6 +80,14 @@ class Outputs:
             with times.stage("writing"):
                 self.video.write(tracks.image, tracks.index, tracks.time)
 
+    def describe(self, track_id: int, said: Sequence[Description]) -> None:
+        """Descriptions of the views of a track."""
+        views = [asdict(one) for one in said]
+        for file in self.descriptions:
+            file.add(track_id, views)
+        if self.report:
+            self.report.describe(track_id, views)
+
     def notes(self) -> list[str]:
         """Notes on the written files."""
         return list(self.video.notes) if self.video else []
@@ -89,6 +103,9 @@ class Outputs:
         for kind, writer in ((kind, writer) for kind, writers in kinds for writer in writers):
             if writer in self._finished and writer.frames:
                 print(printable(f"{kind}: {writer.path} ({writer.frames} frames)"))
+        for file in self.descriptions:
+            if file in self._finished and file.tracks:
+                print(printable(f"descriptions: {file.path} ({len(file.tracks)} tracks)"))
 
 
 def _names_with_confidence(tracks: FrameTracks) -> list[str] | None:

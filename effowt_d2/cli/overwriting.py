@@ -4,6 +4,7 @@ import argparse
 import glob
 from pathlib import Path
 
+from effowt_d2.video.descriptions import descriptions_path
 from effowt_d2.video.image_files import is_image
 
 __all__ = ["refuse_overwriting"]
@@ -46,6 +47,9 @@ def refuse_overwriting(args: argparse.Namespace) -> None:
     """
     taken = _places_read(args)
     results = [("results", file) for file in args.results]
+    if args.describe:
+        beside = dict.fromkeys(descriptions_path(file) for file in args.results)
+        results += [("describe", str(path)) for path in beside]
     for name, target in [("output", args.output), *results, ("report", args.report), ("crops", args.crops)]:
         if not target:
             continue

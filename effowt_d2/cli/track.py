@@ -17,7 +17,8 @@ from effowt_d2.inference.stop_signal import StopSignal
 from effowt_d2.inference.tracking_config import make_tracking_config
 from effowt_d2.inference.video_predictor import check_following, check_weights
 from effowt_d2.inference.video_tracker import VideoTracker
-from effowt_d2.naming import read_vocabulary
+from effowt_d2.naming import check_describer, read_vocabulary
+from effowt_d2.utils.arguments import config_keys
 from effowt_d2.video import FrameReader, open_frames
 
 from .arguments import make_parser, parse_args
@@ -126,10 +127,14 @@ def make_tracker_arguments(args: argparse.Namespace, prog: str) -> dict:
     if args.pick:
         check_picking(args)
     check_weights(cfg)
+    if args.describe:
+        with config_keys("DESCRIBE", describe="--describe"):
+            check_describer(args.describe, cfg.DESCRIBE.DROP)
     words = read_vocabulary(args.vocabulary) if args.vocabulary else None
     if args.output and "name" in args.labels:
         _warn_of_letters(words or [], prog)
-    return dict(cfg_or_zoo_name=cfg, score_threshold=args.score_threshold, vocabulary=words, profile=args.profile)
+    choice = dict(score_threshold=args.score_threshold, describe=args.describe, profile=args.profile)
+    return dict(cfg_or_zoo_name=cfg, vocabulary=words, **choice)
 
 
 def training_notice(cfg: CfgNode) -> str | None:
@@ -171,6 +176,8 @@ def run(
             if stop:
                 break
     spent = max(time.perf_counter() - begin, 1e-9)
+    if outputs.describes and not stop:
+        _describe(tracker, outputs, seen, stop)
     speed = f"{done / spent:.1f} frames per second"
     print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
     for note in [*frames.notes, *outputs.notes()]:
@@ -178,3 +185,11 @@ def run(
     if tracker.times.enabled:
         print(f"time: {tracker.times.describe(spent)}")
     return done
+
+
+def _describe(tracker: VideoTracker, outputs: Outputs, ids: set[int], stop: StopSignal) -> None:
+    """Hand the descriptions of the tracks that were written to the outputs; Ctrl-C ends them early."""
+    for track_id, said in tqdm(tracker.descriptions(ids), total=len(ids), unit="track", desc="describing"):
+        outputs.describe(track_id, said)
+        if stop:
+            break

@@ -29,6 +29,7 @@ from effowt_d2.tracking.motion import MOTIONS
 from effowt_d2.tracking.presets import PRESETS
 from effowt_d2.tracking.similarity import APPEARANCES
 from effowt_d2.utils.domains import Choice, Domain, Flag, Integer, ListOf, OneOf, Real, Text
+from effowt_d2.video.best_views import MOST_VIEWS
 
 __all__ = ["DOMAINS", "register_domains"]
 
@@ -177,6 +178,10 @@ _DATA = {
     "NAMING.BUDGET": _SIZE,
     "NAMING.MIN_SCORE": _FRACTION,
     "NAMING.BACKGROUND_WORDS": ListOf(_NAME),
+    "DESCRIBE.PROMPT": _NAME,
+    "DESCRIBE.MAX_TOKENS": _SIZE,
+    "DESCRIBE.VIEWS": Integer(1, MOST_VIEWS),
+    "DESCRIBE.DROP": _NAME,
     # of Detectron2
     "DATASETS.TRAIN": ListOf(_NAME),
     "DATASETS.TEST": ListOf(_NAME),

@@ -1,7 +1,8 @@
 """Tracking in three lines: a model by name, a video in, boxes with ids out."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from detectron2.config import CfgNode
 
 from effowt_d2.model_zoo import DEFAULT
-from effowt_d2.naming import TrackNamer, read_vocabulary
+from effowt_d2.naming import BestCrops, Description, ImageDescriber, TrackNamer, read_vocabulary
 from effowt_d2.video import FrameReader, FrameSource, FrameTracks, open_frames
+from effowt_d2.video.best_views import MOST_VIEWS
 
 from .time_split import TimeSplit
 from .tracking_config import make_tracking_config
@@ -44,6 +46,8 @@ class VideoTracker:
         score_threshold: least score of a box that is given out; all of them are tracked. None: the config's
             ``TEST.SHOWN_SCORE``.
         vocabulary: words to name tracks with: a list, a text file with one a line, "common" or "tao"; None: no names.
+        describe: LLaVA or LLaVA-NeXT of transformers that describes tracks (:meth:`descriptions`), a folder or a name on the Hugging
+            Face hub; None: none.
         opts: config keys and values in turn, such as ``("TRACKER.PRESET", "simowt")``.
         profile: whether ``times`` measures; a GPU is waited for at every stage then, which costs speed.
 
@@ -54,6 +58,7 @@ class VideoTracker:
     Raises:
         FileNotFoundError: no such config, checkpoint or vocabulary.
         ValueError: there are no weights, or a setting is wrong; the text names it.
+        MissingPackageError: ``describe`` needs a package that is missing.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class VideoTracker:
         memory: float | None = None,
         score_threshold: float | None = None,
         vocabulary: str | Path | Sequence[str] | None = None,
+        describe: str | Path | None = None,
         opts: Sequence = (),
         profile: bool = False,
     ) -> None:
@@ -78,6 +84,10 @@ class VideoTracker:
         # what can be wrong is looked at before the model is built
         check_weights(self.cfg)
         words = read_vocabulary(vocabulary) if isinstance(vocabulary, (str, Path)) else vocabulary
+        if describe is not None and not 1 <= self.cfg.DESCRIBE.VIEWS <= MOST_VIEWS:
+            raise ValueError(f"DESCRIBE.VIEWS must be 1 to {MOST_VIEWS}, got {self.cfg.DESCRIBE.VIEWS}")
+        self._describer = None if describe is None else ImageDescriber(self.cfg, str(describe))
+        self._crops: BestCrops | None = None
         self._predictor = VideoPredictor(self.cfg, profile=profile)
         self._numbers = itertools.count()
         self._namer = None if words is None else self._build_namer(list(words))
@@ -179,6 +189,7 @@ class VideoTracker:
         self, frames: FrameReader, boxes: np.ndarray, numbers: Iterator[int] | None, first: int | None = None
     ) -> Iterator[FrameTracks]:
         self._namer = self._namer.fresh() if self._namer else None
+        crops = self._crops = self._fresh_crops()
         with frames:
             for tracks in self._predictor.follow(self.times.each("decoding", frames), boxes, numbers=numbers):
                 if first not in (None, tracks.index):
@@ -186,9 +197,17 @@ class VideoTracker:
                         f"{frames.name}: the tracks are of frame {first}, the first one taken is {tracks.index}"
                     )
                 first = None
-                yield self._named(tracks)
+                yield self._named(tracks, crops)
 
-    def _named(self, tracks: FrameTracks) -> FrameTracks:
+    def _fresh_crops(self) -> BestCrops | None:
+        naming = self.cfg.NAMING
+        choice = {"context": naming.CONTEXT, "max_zoom": naming.MAX_ZOOM, "background": naming.BACKGROUND}
+        return BestCrops(**choice) if self._describer else None
+
+    def _named(self, tracks: FrameTracks, crops: BestCrops | None) -> FrameTracks:
+        if crops is not None:
+            with self.times.stage("views"):
+                crops.update(tracks)
         if self._namer:
             with self.times.stage("naming"):
                 found = self._namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
@@ -197,11 +216,37 @@ class VideoTracker:
 
     def _run(self, frames: FrameReader, restart_ids: bool) -> Iterator[FrameTracks]:
         self._namer = self._namer.fresh() if self._namer else None
+        crops = self._crops = self._fresh_crops()
         numbers = None if restart_ids else self._numbers
         with frames:
             for tracks in self._predictor.track(self.times.each("decoding", frames), frames.rate, numbers=numbers):
-                yield self._named(tracks.above(self.score_threshold))
+                yield self._named(tracks.above(self.score_threshold), crops)
 
     def names(self) -> dict[int, tuple[str, float]]:
         """Name and confidence of every track of the video begun last, by id; empty without a vocabulary."""
         return self._namer.names() if self._namer else {}
+
+    def descriptions(self, ids: Collection[int] | None = None) -> Iterator[tuple[int, list[Description]]]:
+        """Describe tracks of the video begun last, by their best views so far (``DESCRIBE.VIEWS``).
+
+        .. code-block:: python
+
+            tracker = VideoTracker(describe="llava-hf/llava-1.5-7b-hf")
+            frames = list(tracker.track("video.mp4"))
+            for track_id, views in tracker.descriptions():
+                print(track_id, views[0].text)
+
+        Args:
+            ids: of the tracks; None: all of them.
+
+        Yields:
+            id, and what the model says about each view, in order of time; by ascending id. Nothing without ``describe``.
+        """
+        if self._describer is None or self._crops is None:
+            return
+        for track_id in self._crops.ids():
+            if ids is None or track_id in ids:
+                with self.times.stage("describing"):
+                    crops = self._crops.best(track_id, self.cfg.DESCRIBE.VIEWS)
+                    said = [replace(self._describer(crop.pixels()), time=crop.time) for crop in crops]
+                yield track_id, said

@@ -9,10 +9,10 @@ import numpy as np
 
 from effowt_d2.utils.files import write_atomically
 from effowt_d2.video import FrameTracks
+from effowt_d2.video.best_views import insert, replaceable_views
 from effowt_d2.video.outputs import check_folder
 
 from .image_crops import crop_box
-from .views import insert, replaceable_views
 
 __all__ = ["CropWriter"]
 

@@ -1,6 +1,6 @@
 """A record of each track in a video: its time spans, scores and best views."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +29,7 @@ class TrackRecord:
         parts: [start, end] seconds without a gap, in order; short gaps are closed where there are too many.
         views: its best views, in order of time.
         name, name_score: its latest name and how sure that is, if it has one.
+        said: what its views were described by, if they were.
     """
 
     track_id: int
@@ -41,6 +42,7 @@ class TrackRecord:
     views: list[View] = field(default_factory=list)
     name: str = ""
     name_score: float | None = None
+    said: list[dict] = field(default_factory=list)
     _position: int = field(default=-2, init=False, repr=False)
 
     def see(self, position: int, index: int, time: float, score: float) -> None:
@@ -64,6 +66,7 @@ class TrackRecord:
 
     def summary(self, frame_time: float) -> dict:
         """The track for the page; its parts last until their latest frame's end."""
+        described = {"said": self.said} if self.said else {}
         return dict(
             id=self.track_id,
             name=self.name,
@@ -76,6 +79,7 @@ class TrackRecord:
             score=round(self.score_sum / self.frames, 4),
             parts=[[round(start, 3), round(end + frame_time, 3)] for start, end in self.parts],
             views=[view.summary() for view in self.views],
+            **described,
         )
 
 
@@ -109,6 +113,10 @@ class TrackRecords:
         self.most = max(self.most, len(tracks.ids))
         if self._bytes > self._max_bytes:
             self._drop_views()
+
+    def describe(self, track_id: int, views: Sequence[Mapping]) -> None:
+        """Note what was said about a track that was seen."""
+        self._lives[track_id].said = [{**view, "seconds": round(view["seconds"], 3)} for view in views]
 
     def _drop_views(self) -> None:
         # down to three quarters, so that it is not done for every frame

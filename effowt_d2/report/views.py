@@ -1,19 +1,17 @@
 """The best views of a track: large, high-scoring, and spread over time."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import numpy as np
 
+from effowt_d2.video.best_views import insert, replaceable_views
+
 from .image_crops import crop_box, encode, shrink
 
-__all__ = ["View", "add_view", "replaceable_views", "insert"]
+__all__ = ["View", "add_view"]
 
-_MOST = 4
 _LONGEST = 112  # pixels
 _QUALITY = 78
-# views closer in time than this fraction of the track's duration are one moment
-_SPREAD = 1 / 6
 
 
 @dataclass(eq=False)
@@ -61,35 +59,3 @@ def add_view(views: list[View], image: np.ndarray, box: np.ndarray, score: float
     small = shrink(crop, _LONGEST)
     insert(views, View(time, worth, encode(small, _QUALITY), (small.shape[1], small.shape[0])), near)
     return sum(len(view.jpeg) for view in views) - before
-
-
-class Ranked(Protocol):
-    """Criteria of the choice of views: the time of their frame, and their worth."""
-
-    time: float
-    worth: float
-
-
-Kind = TypeVar("Kind", bound=Ranked)
-
-
-def replaceable_views(views: list[Kind], worth: float, time: float, birth: float) -> list[Kind] | None:
-    """The views near in time that a new one is better than, which go; None where one of them is as good."""
-    near = [view for view in views if time - view.time <= _SPREAD * (time - birth)]
-    return None if any(view.worth >= worth for view in near) else near
-
-
-def insert(views: list[Kind], view: Kind, near: list[Kind]) -> list[Kind]:
-    """Put a view in the place of those that it beats; the views that went, for there are four at most."""
-    before = list(views)
-    views[:] = [kept for kept in views if kept not in near]
-    views.append(view)
-    if len(views) > _MOST:
-        _drop_one(views)
-    return [gone for gone in before if gone not in views]
-
-
-def _drop_one(views: list[Kind]) -> None:
-    """Of the two views closest in time, the lesser goes."""
-    closest = min(range(len(views) - 1), key=lambda place: views[place + 1].time - views[place].time)
-    del views[closest + (views[closest + 1].worth < views[closest].worth)]

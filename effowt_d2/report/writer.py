@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -83,6 +83,11 @@ class ReportWriter:
             self._truth.add(self.frames, tracks)
         self.frames += 1
         self._end = tracks.time + 1 / self._fps
+
+    def describe(self, track_id: int, views: Sequence[Mapping]) -> None:
+        """Take in what was said about views of a track: dicts of ``time``, ``text``, ``tokens``, ``image_tokens``,
+        ``kept_tokens`` and ``seconds``."""
+        self._lives.describe(track_id, views)
 
     def _keep(self, tracks: FrameTracks) -> None:
         self._film.add(tracks.image, tracks.time)

@@ -9,7 +9,7 @@ from helpers.configs import plugin_config, plugin_keys, set_keys
 from helpers.messages import raises
 from torch import nn
 
-from effowt_d2 import model_zoo
+from effowt_d2 import VideoTracker, model_zoo
 from effowt_d2.data.mappers import TwoViewMapper
 from effowt_d2.engine import build_optimizer
 from effowt_d2.engine.step import inference_autocast
@@ -92,6 +92,7 @@ MODEL = {
 }
 NAMING = {"TEMPLATES": ["a photo"], "CONTEXT": -0.5, "MAX_ZOOM": NAN, "BACKGROUND": "grey", "VIEWS": 0, "BUDGET": 0}
 NAMING |= {"MIN_SCORE": 1.5, "BACKGROUND_WORDS": ["sky", "sky"]}
+DESCRIBE = {"PROMPT": " ", "MAX_TOKENS": 0, "VIEWS": 5, "DROP": "mustdrop-65"}
 VIEWS = {"SCALING": "bicubic", "COLOR_JITTER": NAN, "MIN_BOX_SIDE": NAN}
 SOLVER = {"OPTIMIZER": "lion", "TOWER_LAYER_DECAY": 0.0}
 FACTORS = {"SIDE_LR_FACTOR": "side", "TOWER_LR_FACTOR": "full", "PEFT_LR_FACTOR": "full"}
@@ -117,7 +118,13 @@ def refused(cfg, node, key, value):
 
 
 def test_no_key_is_forgotten():
-    nodes = {"MODEL": MODEL, "NAMING": NAMING, "TRACKER": TRACKER, "SOLVER": {**SOLVER, **FACTORS}}
+    nodes = {
+        "MODEL": MODEL,
+        "NAMING": NAMING,
+        "DESCRIBE": DESCRIBE,
+        "TRACKER": TRACKER,
+        "SOLVER": {**SOLVER, **FACTORS},
+    }
     tested = {f"{node}.{key}" for node, keys in nodes.items() for key in keys} | OF_THE_TRAINER
     plugin = {key for key in plugin_keys() if key.split(".")[0] in nodes}
     switches = {key for key in plugin if isinstance(reduce(getattr, key.split("."), plugin_config()), bool)}
@@ -162,6 +169,15 @@ def test_trackers(cfg, key):
 def test_naming(cfg, key):
     with refused(cfg, "NAMING", key, NAMING[key]):
         TrackNamer(cfg, ["disc"])
+
+
+@pytest.mark.parametrize("key", DESCRIBE)
+def test_descriptions(cfg, key, tmp_path):
+    for package in ("transformers", "mustdrop"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    with refused(cfg, "DESCRIBE", key, DESCRIBE[key]):
+        VideoTracker(cfg, weights=model_zoo.get_checkpoint_url("quick/shapes_ow_effowt"), describe=tmp_path)
 
 
 @pytest.mark.parametrize("key, value", [("NAME", "ViT-B-61"), ("WEIGHTS", ""), ("WEIGHTS", "effowt://nothing")])

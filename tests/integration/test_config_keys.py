@@ -1,9 +1,11 @@
 """Every configuration key of the plugin is read by something that runs."""
 
+import numpy as np
 import pytest
 from detectron2.config import CfgNode
 from helpers import small_shapes
 from helpers.configs import plugin_keys
+from helpers.llava_folder import write_llava
 
 from effowt_d2 import VideoTracker, model_zoo
 from effowt_d2.data.datasets.registration import register_datasets
@@ -43,6 +45,14 @@ RUNS = (
 )
 
 
+def describe(cfg, folder):
+    """A track, by a tiny random model; without transformers there is nothing that reads the keys."""
+    pytest.importorskip("transformers", reason="the extra describe is not installed")
+    model = str(write_llava(folder / "llava"))
+    tracker = VideoTracker(cfg, weights=model_zoo.get_checkpoint_url("quick/shapes_ow_effowt"), describe=model)
+    list(tracker.track([np.zeros((64, 64, 3), np.uint8)]))
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """Keys read while models of several kinds are built, trained for a step, and evaluated, and names are given."""
@@ -61,6 +71,7 @@ def seen(tmp_path_factory):
             trainer.resume_or_load(resume=False)
             trainer.train()
         TrackNamer(recorder(cfg.clone()), ["disc"])
+        describe(recorder(cfg.clone()), folder)
     VideoTracker(recorder(cfg.clone()), weights=model_zoo.get_checkpoint_url("quick/shapes_ow_effowt"))
     return SEEN
 

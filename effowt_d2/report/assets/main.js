@@ -2,6 +2,7 @@
 
 const data = JSON.parse(byId("data").textContent);
 data.tracks = Array.from(document.querySelectorAll("script.track"), (element) => JSON.parse(element.textContent));
+for (const track of data.tracks) track.text = (track.said ?? []).map((said) => said.text).join(" / ");
 const view = {
   tracks: new Map(data.tracks.map((track) => [track.id, track])),
   shown: new Set(), chosen: new Set(), boxes: true, labels: true,
@@ -11,7 +12,9 @@ let current = null;
 
 const player = new Player(data.times, data.end, data.size, onFrame, showPlaying);
 const timeline = new Timeline(byId("timeline"), data.times[0], data.end, {seek, choose});
-const table = new Table(byId("tracks"), byId("more"), data.tracks.some((track) => track.name), {
+const table = new Table(byId("tracks"), byId("more"), {
+  name: data.tracks.some((track) => track.name), text: data.tracks.some((track) => track.said),
+}, {
   choose, mark, sort: sortBy, more: (tracks) => timeline.add(tracks),
   empty: () => data.tracks.length ? "No track passes the filters." : "No object was tracked.",
 });
@@ -64,7 +67,7 @@ function update() {
   const text = byId("text").value.trim().toLowerCase();
   const frames = Number(byId("least-frames").value), score = Number(byId("least-score").value);
   const tracks = data.tracks.filter((track) => track.frames >= frames && track.score >= score &&
-    (text === String(track.id) || text === "" || track.name.toLowerCase().includes(text)));
+    (text === String(track.id) || text === "" || `${track.name}\n${track.text}`.toLowerCase().includes(text)));
   tracks.sort(compareTracks(sort));
   view.shown = new Set(tracks.map((track) => track.id));
   for (const id of view.chosen) if (!view.shown.has(id)) view.chosen.delete(id);

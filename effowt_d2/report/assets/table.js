@@ -6,6 +6,7 @@ const COLUMNS = [
   {key: "id", title: "track", number: true},
   {key: "views", title: "best views"},
   {key: "name", title: "name"},
+  {key: "text", title: "description"},
   {key: "first", title: "from", number: true},
   {key: "last", title: "to", number: true},
   {key: "frames", title: "frames", number: true},
@@ -16,8 +17,8 @@ const COLUMNS = [
 function compareTracks(sort) {
   return (a, b) => {
     const x = a[sort.key], y = b[sort.key];
-    // nameless tracks come last either way
-    if (sort.key === "name" && !x !== !y) return x ? -1 : 1;
+    // tracks without a name or a description come last either way
+    if (typeof x === "string" && !x !== !y) return x ? -1 : 1;
     const order = typeof x === "string" ? x.localeCompare(y, "en", {numeric: true}) : x - y;
     return (sort.down ? -order : order) || a.id - b.id;
   };
@@ -26,21 +27,30 @@ function compareTracks(sort) {
 /* The tracks as a table for other programs, one a line, times in seconds. */
 function tracksCsv(tracks) {
   const quoted = (value) => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+  const described = tracks.some((track) => track.text);
   const row = (track) => [
     track.id, track.name, track.name_score ?? "", track.parts[0][0], track.parts.at(-1)[1], track.first, track.last,
-    track.frames, track.gaps, track.score,
+    track.frames, track.gaps, track.score, ...described ? [track.text] : [],
   ].map((value) => quoted(String(value))).join(",");
-  const head = "track_id,name,name_score,from,to,first_frame,last_frame,frames,gaps,mean_score";
+  const head = "track_id,name,name_score,from,to,first_frame,last_frame,frames,gaps,mean_score" +
+    (described ? ",description" : "");
   return [head, ...tracks.map(row)].join("\n") + "\n";
 }
 
+/* What a vision-language model said about a view, and what that took. */
+function saidOf(view) {
+  const kept = view.kept_tokens === view.image_tokens ? "" : `, ${view.kept_tokens} left`;
+  const took = `${view.tokens} tokens of ${view.image_tokens} image tokens${kept}, ${view.seconds.toFixed(1)} s`;
+  return el("p", {}, view.text, el("small", {className: "quiet"}, ` ${took}`));
+}
+
 class Table {
-  constructor(table, more, named, actions) {
+  constructor(table, more, shown, actions) {
     this.table = table;
     this.more = more;
     this.actions = actions;
     this.rows = new Map();
-    this.columns = COLUMNS.filter((column) => column.key !== "name" || named);
+    this.columns = COLUMNS.filter((column) => shown[column.key] ?? true);
     table.tHead.rows[0].replaceChildren(...this.columns.map((column) => this.heading(column)));
     more.querySelector("button").addEventListener("click", () => this.showMore());
   }
@@ -99,6 +109,9 @@ class Table {
     } else if (column.key === "name") {
       const sure = track.name && track.name_score !== null;
       cell.textContent = track.name + (sure ? " " + percent(track.name_score) : "");
+    } else if (column.key === "text") {
+      cell.className = "said";
+      cell.append(...(track.said ?? []).map(saidOf));
     } else if (column.key === "first" || column.key === "last") {
       cell.textContent = seconds(column.key === "first" ? track.parts[0][0] : track.parts.at(-1)[1]);
     } else {
