@@ -107,13 +107,14 @@ def table(results: dict[str, dict]) -> str:
     for method in METHODS:
         runs = [run for name, run in results.items() if name.split("/")[0] == method]
         if runs:
-            average = {key: mean(run[key] for run in runs if key in run) for key in runs[0]}
+            keys = {key for run in runs for key in run}
+            average = {key: mean(run[key] for run in runs if key in run) for key in keys}
             spread = f" ± {stdev(run['top1'] for run in runs):.1f}" if len(runs) > 1 else ""
             rows.append(
                 (
                     method,
                     f"{average['top1']:.1f}{spread}",
-                    f"{average['trained'] / 1e6:.2f} M",
+                    f"{average['trained']:,.0f}",
                     f"{average['GMACs'] * 1000:.1f} M",
                     f"{average['training_bytes'] / 1e6:.0f} MB",
                     f"{average['step_seconds']:.2f} s",
