@@ -48,11 +48,13 @@ def three_tracks(count: int = 12, names: bool = False) -> list[FrameTracks]:
     return frames
 
 
-def write_report(path: Path, frames: list[FrameTracks], settings=None, **options) -> "Page":
-    """Write a report and read it back."""
+def write_report(path: Path, frames: list[FrameTracks], settings=None, descriptions=None, **options) -> "Page":
+    """Write a report, with descriptions by track id, and read it back."""
     with ReportWriter(path, fps=10.0, settings=settings or {"input": "clip.mp4"}, **options) as report:
         for tracks in frames:
             report.write(tracks)
+        for track_id, views in (descriptions or {}).items():
+            report.describe(track_id, views)
     return Page(path)
 
 

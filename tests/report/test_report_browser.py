@@ -144,6 +144,31 @@ def test_the_table_is_there_as_csv(show, tmp_path):
     assert [(float(row["from"]), float(row["to"]), row["frames"]) for row in rows] == [(0, 1.2, "12"), (1.0, 1.2, "2")]
 
 
+def test_descriptions_are_a_column(show, tmp_path):
+    said = {
+        "time": 0.4,
+        "text": "a <b>red</b> cup",
+        "image_tokens": 576,
+        "kept_tokens": 45,
+        "tokens": 6,
+        "seconds": 1.25,
+    }
+    page = show(three_tracks(12), descriptions={7: [said, {**said, "text": "a cup"}]})
+    cells = page.evaluate("[...document.querySelectorAll('#tracks td.said')].map(cell => cell.textContent)")
+    (described,) = [text for text in cells if text]
+    assert len(cells) == 3 and described.startswith("a <b>red</b> cup") and "a cup" in described
+    assert all(number in described for number in ("6 tokens", "576", "45", "1.3 s"))
+    page.fill("#text", "red")
+    assert page.evaluate(ROWS) == [7]
+    with page.expect_download() as started:
+        page.click("#csv")
+    started.value.save_as(tmp_path / "tracks.csv")
+    with open(tmp_path / "tracks.csv", newline="", encoding="utf-8") as file:
+        assert [row["description"] for row in csv.DictReader(file)] == ["a <b>red</b> cup / a cup"]
+    page = show(three_tracks(12))
+    assert not page.evaluate("document.querySelectorAll('#tracks td.said').length")
+
+
 def test_columns_sort_both_ways(show):
     page = show(three_tracks(12, names=True))
     assert page.evaluate(ROWS) == [2, 7, 5]
