@@ -65,8 +65,8 @@ def measure_training(cfg: CfgNode, batch: int, steps: int) -> dict[str, float]:
         with EventStorage():
             torch.stack(list(model(samples).values())).sum().backward()
 
-    time = {"seconds": _fastest(step, steps)} if steps else {}
-    return {**memory, "total": sum(memory.values()), **time}
+    timed = {"seconds": _fastest(step, steps)} if steps else {}
+    return {**memory, "total": sum(memory.values()), **timed}
 
 
 @torch.no_grad()
