@@ -52,6 +52,7 @@ def run(script, monkeypatch, data, output, *options):
     return torch.load(output / "model.pt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_ends_as_one_that_was_not(script, data, tmp_path, monkeypatch):
     whole = run(script, monkeypatch, data, tmp_path / "whole", "--stages", "32:4", "48:2")
     cut = tmp_path / "cut"
@@ -74,6 +75,7 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(script, data, tmp_path, mon
     assert lines[-1]["classes"] == 2 and 0 <= lines[-1]["top1"] <= 1
 
 
+@pytest.mark.slow
 def test_workers_and_sources_packed_elsewhere_change_nothing(script, data, tmp_path, monkeypatch):
     alone = run(script, monkeypatch, data, tmp_path / "alone", "--stages", "32:2")
     helped = run(script, monkeypatch, data, tmp_path / "helped", "--stages", "32:2", "--workers", 1)
