@@ -32,6 +32,7 @@ exec "$@" --resume
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_it_continues_when_there_is_room(shapes, tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here: a full disk is tested with a limit to the file size only")

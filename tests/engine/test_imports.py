@@ -72,7 +72,7 @@ SOLVER: {MAX_ITER: 2, IMS_PER_BATCH: 2, WARMUP_ITERS: 0}
 @pytest.mark.parametrize(
     "launcher, options, start_method",
     [
-        ((), ("--num-gpus", "2"), "forkserver"),
+        pytest.param((), ("--num-gpus", "2"), "forkserver", marks=pytest.mark.slow),
         pytest.param(
             ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"),
             (),

@@ -13,6 +13,7 @@ from effowt_d2 import model_zoo
 STEPS, PERIOD = 33, 3
 
 
+@pytest.mark.slow
 def test_two_kills_and_the_same_end(shapes, tmp_path):
     options = {"MODEL__META_ARCHITECTURE": "DroppingCellTracker", "SOLVER__MAX_ITER": 30, "SOLVER__EMA__DECAY": 0.9}
     cfg = dummy_model.config(tmp_path / "whole", **options)
