@@ -1,14 +1,11 @@
 """A tiny ViT, and folders of small images whose class is their colour."""
 
-import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.colour_images import COLOURS, draw
 from helpers.tiny_clip import register_clips, vit
-from PIL import Image
 
 from effowt_d2.engine import make_config
-
-COLOURS = {"blue": (30, 30, 220), "green": (30, 220, 30), "red": (220, 30, 30)}
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +13,6 @@ def tiny(tmp_path_factory):
     """Name of a tiny plain ViT known to open_clip: width 64, depth 4, heads 4, patch 16, grid 4 x 4."""
     register_clips(tmp_path_factory.mktemp("open_clip_configs"), {"tiny-vit": vit()})
     return "tiny-vit"
-
-
-def draw(file, colour, seed, size=(40, 48)):
-    noise = np.random.default_rng(seed).integers(-25, 26, (*size, 3))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(file)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import torch
-from conftest import COLOURS, draw
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.colour_images import COLOURS, draw
 from helpers.messages import raises
 from sparse_tuning.data.arrays import read_torchvision
 from sparse_tuning.data.builtin import VTAB
