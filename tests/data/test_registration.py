@@ -81,8 +81,10 @@ def test_the_command_line():
     assert both == ([["a", "b", "c", ""], ["d", "e", "f", "tao"]], ["KEY", "1"])
     with raises(ValueError, "--register", "a b", "annotation file"):
         parse("--register", "a", "b")
-    with raises(ValueError, "--register", "voc", "youtube_vis"):
-        parse("--register", "a", "b", "c", "voc", "--register", "d", "e", "f")
+    with raises(ValueError, "--register", "KEY", "youtube_vis"):
+        parse("--register", "a", "b", "c", "KEY", "--register", "d", "e", "f")
+    # of a project, or unknown: decided when the config's IMPORTS are there
+    assert parse("--register", "a", "b", "c", "got10k") == ([["a", "b", "c", "got10k"]], [])
 
 
 def test_missing_files_are_named(files):

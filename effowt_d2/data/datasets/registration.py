@@ -100,14 +100,21 @@ def _known() -> str:
     return ", ".join(_formats()[1:])
 
 
-def _entry(entry: Sequence[str], where: str) -> tuple[str, str, str, str]:
+def _parts(entry: Sequence[str], where: str) -> tuple[str, str, str, str]:
+    """Name, annotation file, image folder and format, which may be of a project that is not imported yet."""
     shape = isinstance(entry, (list, tuple)) and len(entry) in (3, 4) and all(isinstance(e, str) for e in entry)
     if not shape or not all(entry[:3]):
         raise ValueError(f"{where}: expected [name, annotation file, image folder] and maybe a format, got {entry!r}")
     name, source, image_root, format = (*entry, "")[:4]
-    if format not in _formats():
-        raise ValueError(f"{where}: unknown format '{format}'; the formats are {_known()}")
     return name, str(Path(source).expanduser()), str(Path(image_root).expanduser()), format
+
+
+def _entry(entry: Sequence[str], where: str) -> tuple[str, str, str, str]:
+    """:func:`_parts`, of a format that exists."""
+    parts = _parts(entry, where)
+    if parts[3] not in _formats():
+        raise ValueError(f"{where}: unknown format '{parts[3]}'; the formats are {_known()}")
+    return parts
 
 
 def add_register_option(parser: argparse.ArgumentParser) -> None:
@@ -135,13 +142,14 @@ def take_registrations(args: argparse.Namespace) -> list[list[str]]:
     # scripts with a parser of Detectron2's own have no such option
     register = getattr(args, "register", ())
     for number, given in enumerate(register):
-        size = 4 if len(given) > 3 and given[3] in _formats() else 3
+        # keys have capitals; whether there is such a format is known when the config's IMPORTS are
+        size = 4 if len(given) > 3 and given[3].islower() else 3
         entry, rest = given[:size], given[size:]
         if rest and (number < len(register) - 1 or not hasattr(args, "opts")):
             raise ValueError(
-                f"--register {' '.join(given)}: expected NAME JSON IMAGES [FORMAT]; the formats are {_known()}"
+                f"--register {' '.join(given)}: expected NAME SOURCE FOLDER [FORMAT]; the formats are {_known()}"
             )
         if rest:
             args.opts = [*rest, *args.opts]
-        entries.append(list(_entry(entry, f"--register {' '.join(given)}")))
+        entries.append(list(_parts(entry, f"--register {' '.join(given)}")))
     return entries

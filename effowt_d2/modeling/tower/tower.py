@@ -190,9 +190,10 @@ class Tower(LoadedTower):
             self._warned = True
             logger.warning(
                 "an image of %d x %d tokens exceeds the position canvas of %d (MODEL.VLM.CANVAS): tokens outside it "
-                "share the last position",
+                "share the last position; set it to %d, or lower INPUT.MAX_SIZE_TRAIN and INPUT.MAX_SIZE_TEST",
                 *grid,
                 side,
+                max(grid),
             )
 
 
