@@ -112,7 +112,9 @@ def load_clip_tower(model: nn.Module, state: Mapping[str, Tensor], *, name: str,
 
 
 def _note_casts(report: WeightsReport, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    cast = {value.dtype for key, value in found.items() if value.dtype != expected[key].dtype}
+    # float16 in float32 loses nothing
+    pairs = [(value.dtype, expected[key].dtype) for key, value in found.items()]
+    cast = {given for given, wanted in pairs if torch.promote_types(given, wanted) != wanted}
     if cast:
         kinds = sorted(str(kind) for kind in cast)
         report.notes.append(f"its {', '.join(kinds)} tensors were converted to {torch.get_default_dtype()}")
