@@ -23,6 +23,7 @@ from .worker_watch import WorkerWatch
 
 __all__ = [
     "LOADERS",
+    "SeededDataset",
     "TrainLoader",
     "build_train_loader",
     "build_video_test_loader",
@@ -68,7 +69,16 @@ class TrainLoader:
         )
 
 
-class _SeededDataset(Dataset):
+class SeededDataset(Dataset):
+    """Samples by (place in the stream, record), each with random numbers of its own.
+
+    Args:
+        records: dicts with a ``file_name``.
+        mapper: makes a sample of a record.
+        seed: of the run.
+        num_workers: data workers of the loader.
+    """
+
     def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int, num_workers: int):
         self.records = records
         self.mapper = mapper
@@ -156,7 +166,7 @@ def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
             world_size=comm.get_world_size(),
         )
     num_workers = cfg.DATALOADER.NUM_WORKERS
-    dataset = _SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
+    dataset = SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
     return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers, imports=cfg.IMPORTS)
 
 

@@ -188,8 +188,7 @@ class VideoTracker:
     def _follow(
         self, frames: FrameReader, boxes: np.ndarray, numbers: Iterator[int] | None, first: int | None = None
     ) -> Iterator[FrameTracks]:
-        self._namer = self._namer.fresh() if self._namer else None
-        crops = self._crops = self._fresh_crops()
+        namer, crops = self._begin_video()
         with frames:
             for tracks in self._predictor.follow(self.times.each("decoding", frames), boxes, numbers=numbers):
                 if first not in (None, tracks.index):
@@ -197,30 +196,32 @@ class VideoTracker:
                         f"{frames.name}: the tracks are of frame {first}, the first one taken is {tracks.index}"
                     )
                 first = None
-                yield self._named(tracks, crops)
+                yield self._named(tracks, namer, crops)
 
-    def _fresh_crops(self) -> BestCrops | None:
+    def _begin_video(self) -> tuple[TrackNamer | None, BestCrops | None]:
+        """What a video collects by track, of its own: other videos may be under way."""
         naming = self.cfg.NAMING
         choice = {"context": naming.CONTEXT, "max_zoom": naming.MAX_ZOOM, "background": naming.BACKGROUND}
-        return BestCrops(**choice) if self._describer else None
+        self._namer = self._namer.fresh() if self._namer else None
+        self._crops = BestCrops(**choice) if self._describer else None
+        return self._namer, self._crops
 
-    def _named(self, tracks: FrameTracks, crops: BestCrops | None) -> FrameTracks:
+    def _named(self, tracks: FrameTracks, namer: TrackNamer | None, crops: BestCrops | None) -> FrameTracks:
         if crops is not None:
             with self.times.stage("views"):
                 crops.update(tracks)
-        if self._namer:
+        if namer:
             with self.times.stage("naming"):
-                found = self._namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
+                found = namer.update(tracks.image, tracks.boxes, tracks.ids, tracks.scores)
                 tracks.names, tracks.name_scores = found
         return tracks
 
     def _run(self, frames: FrameReader, restart_ids: bool) -> Iterator[FrameTracks]:
-        self._namer = self._namer.fresh() if self._namer else None
-        crops = self._crops = self._fresh_crops()
+        namer, crops = self._begin_video()
         numbers = None if restart_ids else self._numbers
         with frames:
             for tracks in self._predictor.track(self.times.each("decoding", frames), frames.rate, numbers=numbers):
-                yield self._named(tracks.above(self.score_threshold), crops)
+                yield self._named(tracks.above(self.score_threshold), namer, crops)
 
     def names(self) -> dict[int, tuple[str, float]]:
         """Name and confidence of every track of the video begun last, by id; empty without a vocabulary."""

@@ -45,7 +45,7 @@ class EffOWTBackbone(Backbone):
         ValueError: an unknown level or format, no channels, or a tower of another stride than 16.
 
     Attributes:
-        takes_image_sizes: tells :class:`OpenWorldTracker` that :meth:`forward` can mask padding.
+        takes_image_sizes: whether :meth:`forward` can mask padding; read by :class:`OpenWorldTracker`.
     """
 
     takes_image_sizes = True

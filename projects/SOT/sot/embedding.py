@@ -82,7 +82,7 @@ class TokenEmbedding(nn.Module):
 
 
 class SeparatePositions(nn.Module):
-    """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574); nothing tells the crops apart otherwise.
+    """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574); nothing else distinguishes the crops.
 
     Args:
         positions: (d, g, g) those of the pre-trained tower; resized to each grid once.

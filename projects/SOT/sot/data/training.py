@@ -1,16 +1,15 @@
 """Training samples: crops of some frames of a sequence, with the target's box in each."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from effowt_d2.data.images import read_record_image
+from effowt_d2.data.loaders import SeededDataset
 from effowt_d2.data.views import seeded, to_tensor
-from effowt_d2.data.worker_watch import WorkerWatch
 from effowt_d2.formats import DatasetError
 from sot.crops import ContextCrop, channel_means, take_crop
 from sot.maps import clip_boxes, is_valid, map_boxes
@@ -96,26 +95,11 @@ def _frame(sequence: TargetSequence, index: int) -> tuple[Tensor, Tensor]:
     return image, clip_boxes(torch.from_numpy(sequence.boxes[index].copy()), image.shape[-2:])
 
 
-class ClipDataset(Dataset):
-    """Samples by (place in the stream, record), each with random numbers of its own.
+class ClipDataset(SeededDataset):
+    """Samples of sequences: of records with a ``sequence`` and the ``file_name`` of its first frame.
 
     A sequence that gives no sample is replaced by another one, at random.
-
-    Args:
-        records: dicts with a ``sequence`` and the ``file_name`` of its first frame.
-        mapper: makes the samples.
-        seed: of the run.
-        num_workers: data workers of the loader.
     """
-
-    def __init__(self, records: Sequence[dict], mapper: ClipMapper, seed: int, num_workers: int = 0):
-        self.records = records
-        self.mapper = mapper
-        self.seed = seed
-        self.watch = WorkerWatch(records, num_workers)
-
-    def __len__(self) -> int:
-        return len(self.records)
 
     def __getitem__(self, place: tuple[int, int]) -> dict:
         position, index = place

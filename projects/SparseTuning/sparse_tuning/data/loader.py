@@ -9,14 +9,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, MetadataCatalog
 from detectron2.utils import comm
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from effowt_d2.data.image_files import check_readable, existing_records
 from effowt_d2.data.images import ImageReadError, read_record_image
-from effowt_d2.data.loaders import LOADERS, TrainLoader
+from effowt_d2.data.loaders import LOADERS, SeededDataset, TrainLoader
 from effowt_d2.data.training_sampler import TrainingBatches
-from effowt_d2.data.views import seeded, to_tensor
-from effowt_d2.data.worker_watch import WorkerWatch
+from effowt_d2.data.views import to_tensor
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.main_process import on_main_process
 
@@ -65,24 +63,6 @@ class ImageMapper:
         return {**sample, "image": image if frames else image[0]}
 
 
-class _Samples(Dataset):
-    """Samples by (place in the stream, record)."""
-
-    def __init__(self, records: Dataset, mapper: Callable[[dict], dict], seed: int, num_workers: int):
-        self.records = records
-        self.mapper = mapper
-        self.seed = seed
-        self.watch = WorkerWatch(records, num_workers)
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, place: tuple[int, int]) -> dict:
-        position, index = place
-        with self.watch.at(index), seeded((self.seed, position)):
-            return self.mapper(self.records[index])
-
-
 @LOADERS.register("classification")
 def build_labelled_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
     """Batches of samples of :class:`ImageMapper`; this process's part of every batch.
@@ -108,7 +88,7 @@ def build_labelled_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = 
             world_size=comm.get_world_size(),
         )
     workers = cfg.DATALOADER.NUM_WORKERS
-    dataset = _Samples(DatasetFromList(records, copy=False), mapper or _mapper(cfg), seed, workers)
+    dataset = SeededDataset(DatasetFromList(records, copy=False), mapper or _mapper(cfg), seed, workers)
     return TrainLoader(dataset=dataset, batches=batches, num_workers=workers, imports=cfg.IMPORTS)
 
 
