@@ -29,6 +29,7 @@ from effowt_d2.engine import (
     check_launch,
     check_test_datasets,
     explained_failures,
+    explained_setup,
     find_config,
     launch,
     make_config,
@@ -66,15 +67,17 @@ def main(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
 def work(args: argparse.Namespace, cfg: CfgNode) -> dict | None:
     """Train, or evaluate."""
     if not args.eval_only:
-        trainer = OpenWorldTrainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
+        with explained_setup():
+            trainer = OpenWorldTrainer(cfg)
+            trainer.resume_or_load(resume=args.resume)
         return trainer.train()
-    check_test_datasets(cfg)
-    model = OpenWorldTrainer.build_model(cfg)
-    checkpointer = EffOWTCheckpointer(
-        model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL
-    )
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+    with explained_setup():
+        check_test_datasets(cfg)
+        model = OpenWorldTrainer.build_model(cfg)
+        checkpointer = EffOWTCheckpointer(
+            model, cfg.OUTPUT_DIR, unsafe_pickle=cfg.MODEL.UNSAFE_PICKLE, complete=True, partial=cfg.MODEL.PARTIAL
+        )
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
     resumed = args.resume and checkpointer.has_checkpoint()
     if args.zoo_weights and not resumed:
         logger.info("MODEL.WEIGHTS is empty: the zoo's checkpoint %s is evaluated", args.zoo_weights)

@@ -163,12 +163,13 @@ def run(
     boxes: Sequence[Sequence[float]] = (),
 ) -> int:
     """Track through the frames, or follow boxes, write the tracks that are selected, and return the number of frames done."""
-    done, seen, begin = 0, set(), time.perf_counter()
+    done, seen, naming, begin = 0, set(), False, time.perf_counter()
     tracker.times.seconds.clear()
     with tqdm(total=frames.length, unit="frame", desc="tracking", dynamic_ncols=True) as bar:
         found = tracker.follow(frames, boxes, restart_ids=True) if boxes else tracker.track(frames, restart_ids=True)
         for tracks in map(select, found):
             seen.update(tracks.ids.tolist())
+            naming = tracks.names is not None
             outputs.write(tracks, tracker.times)
             done += 1
             bar.set_postfix(boxes=len(tracks.ids), skipped=frames.skipped, refresh=False)
@@ -179,12 +180,17 @@ def run(
     if outputs.describes and not stop:
         _describe(tracker, outputs, seen, stop)
     speed = f"{done / spent:.1f} frames per second"
-    print(f"{done} frames, {len(seen)} tracks, {speed}, {frames.skipped} unreadable frames skipped")
+    named = f" ({len(seen & _named(tracker))} named)" if naming else ""
+    print(f"{done} frames, {len(seen)} tracks{named}, {speed}, {frames.skipped} unreadable frames skipped")
     for note in [*frames.notes, *outputs.notes()]:
         print(printable(f"note: {note}"))
     if tracker.times.enabled:
         print(f"time: {tracker.times.describe(spent)}")
     return done
+
+
+def _named(tracker: VideoTracker) -> set[int]:
+    return {id for id, (name, _) in tracker.names().items() if name}
 
 
 def _describe(tracker: VideoTracker, outputs: Outputs, ids: set[int], stop: StopSignal) -> None:

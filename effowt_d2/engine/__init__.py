@@ -5,7 +5,7 @@ from .config_files import find_config
 from .configs import make_config
 from .data_checks import check_test_datasets
 from .evaluators import EVALUATORS, build_evaluator
-from .failures import FAILURES, explained_failures
+from .failures import FAILURES, explained_failures, explained_setup
 from .launch import check_launch, launch
 from .optimizer import build_optimizer
 from .schedulers import SCHEDULERS
@@ -23,6 +23,7 @@ __all__ = [
     "check_launch",
     "check_test_datasets",
     "explained_failures",
+    "explained_setup",
     "find_config",
     "launch",
     "make_config",

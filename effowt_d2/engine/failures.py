@@ -1,9 +1,10 @@
-"""Errors with an external cause, reported with a next step: a full disk, a data worker that exited."""
+"""Errors with an external cause, reported by their message alone: unusable input, a full disk, a data worker that exited."""
 
 import contextlib
 import logging
 import os
 import shutil
+import traceback
 from collections.abc import Iterator
 
 from torch.distributed.elastic.multiprocessing import SignalException
@@ -12,18 +13,38 @@ from effowt_d2.checkpoint import CheckpointError, DiskFullError
 from effowt_d2.data.worker_watch import DataWorkerError, explain_worker_exit
 from effowt_d2.utils.files import is_disk_full
 
-__all__ = ["FAILURES", "RendezvousError", "WorkerError", "cut_half_line", "explained_failures"]
+__all__ = [
+    "FAILURES",
+    "RendezvousError",
+    "SetupError",
+    "WorkerError",
+    "cut_half_line",
+    "explained_failures",
+    "explained_setup",
+]
 
 
 class RendezvousError(ConnectionError):
     """The machines of a run did not meet."""
 
 
+class SetupError(ValueError):
+    """A run can't begin with this config, data or weights; the message is that of the error it was raised from."""
+
+
 class WorkerError(RuntimeError):
     """A process that the run started has failed; the message is that of its error."""
 
 
-FAILURES = (CheckpointError, DataWorkerError, DiskFullError, RendezvousError, SignalException, WorkerError)
+FAILURES = (
+    CheckpointError,
+    DataWorkerError,
+    DiskFullError,
+    RendezvousError,
+    SetupError,
+    SignalException,
+    WorkerError,
+)
 """Errors with an external cause, whose message suffices without a traceback."""
 
 logger = logging.getLogger(__name__)
@@ -48,6 +69,28 @@ def explained_failures(output_dir: str) -> Iterator[None]:
             if explained is not None:
                 raise explained from error
         raise
+
+
+@contextlib.contextmanager
+def explained_setup() -> Iterator[None]:
+    """Within, errors that this package raises on the config, data or weights of a run become :class:`SetupError`.
+
+    Errors that other code raises (torch, a project's module) pass unchanged, so that their traceback is printed.
+
+    Raises:
+        SetupError: from a ``ValueError`` or ``OSError`` that a module of this package raised.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if _raised_in_this_package(error):
+            raise SetupError(str(error)) from error
+        raise
+
+
+def _raised_in_this_package(error: Exception) -> bool:
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

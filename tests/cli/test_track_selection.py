@@ -71,3 +71,12 @@ def test_what_is_wrong_is_reported_before_the_model_is_built(
     assert run(config_file, "--input", folder, "--results", "r.json", *option) == 2
     assert_says(capsys.readouterr().err, *data)
     assert BlobTracker.built == 0
+
+
+@pytest.mark.parametrize("least, all_named", [("0.0", True), ("1.0", False)])
+def test_the_summary_counts_named_tracks(folder, tmp_path, capsys, least, all_named):
+    (tmp_path / "words.txt").write_text("disc\nstar\n")
+    arguments = ["--vocabulary", tmp_path / "words.txt", "--results", tmp_path / "r.csv", "--score-threshold", 0]
+    assert run("quick/shapes_ow_effowt.yaml", "--input", folder, *arguments, "--opts", "NAMING.MIN_SCORE", least) == 0
+    tracks, named = map(int, re.search(r"(\d+) tracks \((\d+) named\)", capsys.readouterr().out).groups())
+    assert tracks and named == tracks * all_named

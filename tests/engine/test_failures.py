@@ -19,7 +19,8 @@ from helpers.processes import SCRIPT, TIMEOUT, environment
 from effowt_d2.checkpoint import DiskFullError
 from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
 from effowt_d2.data.worker_watch import DataWorkerError
-from effowt_d2.engine.failures import cut_half_line, explained_failures
+from effowt_d2.engine.failures import SetupError, cut_half_line, explained_failures, explained_setup
+from effowt_d2.formats import DatasetError, read_dataset
 
 # run in a user's own mount namespace, where a small disk of one's own needs no rights
 SMALL_DISK = """
@@ -70,6 +71,19 @@ def test_other_files_of_a_full_disk_are_reported_too(tmp_path):
                     full.write("anything")
     with pytest.raises(KeyError), explained_failures(str(tmp_path)):
         raise KeyError("not of ours")
+
+
+def test_what_a_run_was_given_is_told_from_faults_of_other_code(tmp_path):
+    with raises(SetupError, "gone.json") as caught, explained_setup():
+        read_dataset(tmp_path / "gone.json")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    (tmp_path / "bad.json").write_text("[")
+    with raises(SetupError, "bad.json") as caught, explained_setup():
+        read_dataset(tmp_path / "bad.json")
+    assert isinstance(caught.value.__cause__, DatasetError)
+    with raises(ValueError) as caught, explained_setup():
+        torch.zeros(2).numpy().reshape(3)
+    assert not isinstance(caught.value, SetupError)
 
 
 def test_half_written_line_is_cut_off(tmp_path, caplog):

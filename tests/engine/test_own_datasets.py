@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers import dummy_model, own_data
 from helpers.messages import assert_says, raises
-from helpers.processes import SCRIPT, environment, run_python
+from helpers.processes import SCRIPT, TIMEOUT, environment, run_python
 
 from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.data.training_records import load_training_records
@@ -128,13 +128,13 @@ def test_entries_of_the_exclusion_list_that_match_nothing(config, tmp_path, capl
         load_training_records(cfg)
 
 
-def run(folder, tmp_path, *options, file="coco.json"):
+def run(folder, tmp_path, *options, file="coco.json", processes=2):
     dummy_config = dummy_model.config(tmp_path / "output", SOLVER__MAX_ITER=2, DATALOADER__NUM_WORKERS=1)
     dummy_config.DATASETS.TEST = ()
     (tmp_path / "config.yaml").write_text(dummy_config.dump())
     return [
         SCRIPT,
-        *("--config-file", tmp_path / "config.yaml", "--num-gpus", 2),
+        *("--config-file", tmp_path / "config.yaml", "--num-gpus", processes),
         *("--register", "own_one", folder / "tao.json", folder, "tao"),
         *("--register", "own_train", folder / file, folder),
         *("DATASETS.TRAIN", "('own_train',)", "DATASETS.TEST", "('own_one',)", "DATA.CLASSES", "['dog']"),
@@ -152,13 +152,44 @@ def test_two_processes_know_the_datasets_of_the_command_line(folder, tmp_path):
     assert output.count("labels of the training datasets") == 1
 
 
-@pytest.mark.slow
-def test_two_processes_end_with_one_error(folder, tmp_path):
+def assert_one_line(folder, tmp_path, processes, file, *data, options=()):
+    """The run fails, its error is one line that holds the data, and no traceback is printed."""
+    command = [sys.executable, *map(str, run(folder, tmp_path, *options, file=file, processes=processes))]
+    done = subprocess.run(
+        command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("train_net.py: error: ")
+    assert_says(last, *data)
+
+
+@pytest.fixture(scope="module")
+def gone(folder):
+    """An annotation file with an image that is missing."""
     document = own_data.coco()
     document["images"][0]["file_name"] = "a/img1/gone.png"
     (folder / "gone.json").write_text(json.dumps(document))
-    command = [sys.executable, *map(str, run(folder, tmp_path, file="gone.json"))]
-    done = subprocess.run(command, env=environment(tmp_path / "shapes"), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert_says(last, "train_net.py", "own_train", "1 of 6", "a/img1")
+    return "gone.json"
+
+
+def test_missing_images_are_one_line(folder, tmp_path, gone):
+    assert_one_line(folder, tmp_path, 1, gone, "own_train", "1 of 6", "a/img1")
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_one_error(folder, tmp_path, gone):
+    assert_one_line(folder, tmp_path, 2, gone, "own_train", "1 of 6", "a/img1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file, options, data",
+    [
+        ("nothing.json", (), ("own_train", "nothing.json")),
+        ("coco.json", ("MODEL.WEIGHTS", "nothing.pth"), ("nothing.pth",)),
+        ("coco.json", ("DATA.CLASSES", "['zebra']"), ("own_train", "zebra", "camel")),
+    ],
+)
+def test_files_that_a_run_cannot_use_are_one_line(folder, tmp_path, file, options, data):
+    assert_one_line(folder, tmp_path, 1, file, *data, options=options)
