@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from effowt_d2.evaluation import evaluate_tao_ow, evaluate_with_trackeval, format_table
-from effowt_d2.evaluation.ground_truth import read_video_dataset
+from effowt_d2.evaluation.ground_truth import load_ground_truth, read_video_dataset
 from effowt_d2.evaluation.groups import SUBSETS
+from effowt_d2.evaluation.switches import count_switches
 from effowt_d2.formats import FORMATS, read_dataset
 from effowt_d2.formats.read import read_json
 
@@ -36,6 +37,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--known", help="the known categories; default: those of the file, or TAO's", **category)
     parser.add_argument("--distractor", help="categories that are neither known nor unknown", **category)
     parser.add_argument("--groups", help='a JSON file {"known": [names or ids], "distractor": [...]} in their place')
+    switches = "count identity switches at IoU 0.5, of results with this score or more"
+    parser.add_argument("--switches", type=float, metavar="SCORE", help=switches)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
     parser.add_argument("--check", action="store_true", help="compare with trackeval (slow); TAO format only")
     return parser
@@ -64,15 +67,22 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         gt = read_video_dataset(read_dataset(args.gt, format=args.format))
-        groups = read_groups(args)
+        truth, groups = load_ground_truth(gt), read_groups(args)
         scores = evaluate_tao_ow(
-            gt, args.results, args.subsets, args.max_detections, groups=groups, workers=args.workers
+            truth, args.results, args.subsets, args.max_detections, groups=groups, workers=args.workers
         )
     except (ValueError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     print(format_table(scores))
     print(f"\npercent; at most {args.max_detections or 'unlimited'} results an image")
+    if args.switches is not None:
+        counts = count_switches(truth, args.results, args.subsets, groups=groups, min_score=args.switches)
+        print(
+            "\n".join(
+                f"{name}: {found} identity switches of {total} objects" for name, (found, total) in counts.items()
+            )
+        )
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump({"max_detections": args.max_detections, "scores": scores}, file, indent=1)

@@ -12,12 +12,18 @@ from pathlib import Path
 import cv2
 from shapes_lab.baselines import BASELINES
 
-from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images, load_shapes_ow_videos
+from effowt_d2.data.datasets.shapes_ow import (
+    TRAIN_CLIPS,
+    load_shapes_ow_clips,
+    load_shapes_ow_images,
+    load_shapes_ow_videos,
+)
 from effowt_d2.data.shapes_ow import ImageSplit, VideoSplit, draw_image, draw_video
 from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 from effowt_d2.evaluation import evaluate_tao_ow
 
 _SUBSETS = ("all", "known", "unknown")
+_SPLITS = ("train", "train_clips", "val", "test")
 
 
 def render(output: Path, splits: list[str], known: int) -> None:
@@ -26,6 +32,8 @@ def render(output: Path, splits: list[str], known: int) -> None:
         if name == "train":
             suffix = "" if known == DEFAULT_KNOWN else f"_{known}"
             records = load_shapes_ow_images(ImageSplit(known=known), output / "shapes_ow" / f"train{suffix}")
+        elif name == "train_clips":
+            records = load_shapes_ow_clips(TRAIN_CLIPS, output / "shapes_ow" / name)
         else:
             records = load_shapes_ow_videos(VideoSplit(name=name), output / "shapes_ow" / name)
         print(f"{name}: {len(records)} images, {sum(len(r['annotations']) for r in records)} labelled objects")
@@ -61,7 +69,7 @@ def print_speed(count: int = 100) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("datasets"), help="the folder DETECTRON2_DATASETS names")
-    parser.add_argument("--splits", nargs="+", default=["train", "val", "test"], choices=["train", "val", "test"])
+    parser.add_argument("--splits", nargs="+", default=_SPLITS, choices=_SPLITS)
     parser.add_argument("--known", type=int, default=DEFAULT_KNOWN, choices=KNOWN_COUNTS, help="known shapes")
     parser.add_argument("--baselines", action="store_true", help="score the baselines on the val videos afterwards")
     parser.add_argument("--speed", action="store_true", help="only measure the rendering speed")

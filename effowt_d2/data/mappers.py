@@ -85,6 +85,10 @@ class TwoViewMapper:
             view.update(self._view(image, boxes, ids), complete=record.get("complete", True))
         return sample
 
+    def view(self, record: dict) -> dict:
+        """One view alone: its ``image`` and ``instances``, see :meth:`__call__`."""
+        return self._view(read_record_image(dict(record), self.image_format), *_boxes_and_ids(record["annotations"]))
+
     def _view(self, image: np.ndarray, boxes: np.ndarray, ids: np.ndarray) -> dict:
         view = T.AugInput(image)
         transforms = self.augmentations(view)

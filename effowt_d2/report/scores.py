@@ -8,10 +8,11 @@ import numpy as np
 
 from effowt_d2.evaluation import evaluate_tao_ow
 from effowt_d2.evaluation.groups import choose_groups
+from effowt_d2.evaluation.switches import Followed, follow
 from effowt_d2.utils.boxes import xywh_to_xyxy
 from effowt_d2.visualization import draw_tracks
 
-from .failures import Followed, follow, most_missed, most_switched
+from .failures import most_missed, most_switched
 from .film import Film
 from .image_crops import crop_box, encode
 from .truth import SeenFrame, VideoTruth

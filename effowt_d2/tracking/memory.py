@@ -1,8 +1,7 @@
 """Memory of the tracker: one row per entry, in stacked tensors, oldest entry first.
 
-Letters: M entries, K rows chosen among them, E embedding channels, H remembered states per entry. What the
-host decides on (ids, frame numbers) is kept in numpy, what is multiplied (embeddings, boxes) on the device of
-the detections.
+Letters: M entries, K rows chosen among them, E embedding channels. What the host decides on (ids, frame numbers) is kept
+in numpy, what is multiplied (states, boxes) on the device of the detections.
 """
 
 import numpy as np
@@ -10,24 +9,20 @@ import torch
 from torch import Tensor
 
 from .motion import blend_velocity, predict_boxes
+from .track_state import Looks, State, TrackState
 
 __all__ = ["Memory"]
 
 
 class Memory:
-    """Embeddings and boxes of tracks, each with the frame it was last seen in.
-
-    An entry's embedding follows e <- (1 - momentum) e + momentum n. With ``history`` above 1 the entry is
-    matched by the mean of its last ``history`` values of e, weighted 1, 2, 3, ... towards the newest.
+    """Looks and boxes of tracks, each with the frame it was last seen in.
 
     Args:
-        momentum: weight of the new embedding, in (0, 1].
-        history: values of e to keep per entry.
+        states: how looks are remembered, each in its own way.
     """
 
-    def __init__(self, *, momentum: float, history: int = 1) -> None:
-        self.momentum = momentum
-        self.history = history
+    def __init__(self, *states: TrackState) -> None:
+        self._kinds = states
         self.clear()
 
     def clear(self) -> None:
@@ -35,18 +30,15 @@ class Memory:
         self.ids = np.empty(0, dtype=np.int64)
         self.last_frame = np.empty(0, dtype=np.int64)
         self.times_seen = np.empty(0, dtype=np.int64)
-        # newest last; E is 0 and the device the host until the first entry comes
-        self._states = torch.empty(0, self.history, 0)  # (M, H, E)
+        self.channels: int | None = None
+        """E, or None as long as nothing was ever remembered."""
+        # one per kind, from the first entry on; till then the device is the host
+        self._states: list[State] = []
         self._boxes = torch.empty(0, 4)  # (M, 4)
         self._velocities = torch.empty(0, 2)  # (M, 2)
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def channels(self) -> int | None:
-        """E, or None as long as nothing was ever remembered."""
-        return self._states.shape[2] or None
 
     def forget(self, oldest_frame: int) -> None:
         """Drop every entry last seen before ``oldest_frame``."""
@@ -56,21 +48,14 @@ class Memory:
         self.ids = self.ids[keep]
         self.last_frame = self.last_frame[keep]
         self.times_seen = self.times_seen[keep]
-        rows = torch.from_numpy(np.flatnonzero(keep)).to(self._states.device)
-        self._states = self._states[rows]
+        rows = torch.from_numpy(np.flatnonzero(keep)).to(self._boxes.device)
+        self._states = [tuple(tensor[rows] for tensor in state) for state in self._states]
         self._boxes = self._boxes[rows]
         self._velocities = self._velocities[rows]
 
-    def embeddings(self) -> Tensor:
-        """The (M, E) vectors that detections are compared with."""
-        if self.history == 1:
-            return self._states[:, 0]
-        # an entry seen fewer than H times uses the states it has: older places weigh nothing
-        filled = np.minimum(self.times_seen, self.history)[:, None]
-        places = np.arange(1, self.history + 1)[None, :] - self.history + filled
-        weights = places.clip(min=0).astype(np.float32)
-        weights /= weights.sum(axis=1, keepdims=True)
-        return torch.einsum("mh,mhe->me", torch.from_numpy(weights).to(self._states.device), self._states)
+    def embeddings(self, kind: int = 0) -> Tensor:
+        """The (M, E) vectors that detections are compared with, of one of the ways of remembering."""
+        return self._kinds[kind].embedding(self._states[kind])
 
     def boxes(self, frame_index: int, motion: str) -> Tensor:
         """The (M, 4) boxes expected in a frame: the last seen ones, moved if ``motion`` is not ``"none"``."""
@@ -78,21 +63,21 @@ class Memory:
             return self._boxes
         return predict_boxes(self._boxes, self._velocities, self._elapsed(slice(None), frame_index))
 
-    def update(self, rows: np.ndarray, embeddings: Tensor, boxes: Tensor, frame_index: int) -> None:
+    def update(self, rows: np.ndarray, looks: Looks, boxes: Tensor, frame_index: int) -> None:
         """Take the detections that continue known entries into memory.
 
         Args:
             rows: (K,) row numbers, each at most once.
-            embeddings: (K, E) of the detections.
+            looks: of the K detections.
             boxes: (K, 4) of the detections.
             frame_index: the frame they were seen in, later than any remembered one.
         """
         if len(rows) == 0:
             return
-        where = torch.from_numpy(rows).to(self._states.device)
-        states = self._states[where]
-        newest = torch.lerp(states[:, -1], embeddings, self.momentum)
-        self._states[where] = torch.cat([states[:, 1:], newest[:, None]], dim=1)
+        where = torch.from_numpy(rows).to(boxes.device)
+        for kind, state in zip(self._kinds, self._states):
+            for tensor, new in zip(state, kind.step(tuple(tensor[where] for tensor in state), looks)):
+                tensor[where] = new
         first_time = torch.from_numpy(self.times_seen[rows] == 1).to(boxes.device)
         self._velocities[where] = blend_velocity(
             self._velocities[where], boxes - self._boxes[where], self._elapsed(rows, frame_index), first_time
@@ -101,29 +86,28 @@ class Memory:
         self.last_frame[rows] = frame_index
         self.times_seen[rows] += 1
 
-    def append(self, ids: np.ndarray, embeddings: Tensor, boxes: Tensor, frame_index: int) -> None:
+    def append(self, ids: np.ndarray, looks: Looks, boxes: Tensor, frame_index: int) -> None:
         """Remember new entries.
 
         Args:
             ids: (K,) int64.
-            embeddings: (K, E).
+            looks: of the K detections.
             boxes: (K, 4).
             frame_index: the frame they were seen in.
         """
         if len(ids) == 0:
             return
-        first = len(self.ids) == 0
+        self.channels = looks.embeddings.shape[1]
         self.ids = np.concatenate([self.ids, ids])
         self.last_frame = np.concatenate([self.last_frame, np.full(len(ids), frame_index)])
         self.times_seen = np.concatenate([self.times_seen, np.ones(len(ids), dtype=np.int64)])
-        states = embeddings[:, None].repeat(1, self.history, 1)
-        velocities = boxes.new_zeros(len(ids), 2)
-        if first:
-            self._states, self._boxes, self._velocities = states, boxes.clone(), velocities
-            return
-        self._states = torch.cat([self._states, states])
-        self._boxes = torch.cat([self._boxes, boxes])
-        self._velocities = torch.cat([self._velocities, velocities])
+        states = [kind.init(looks) for kind in self._kinds]
+        self._boxes = torch.cat([self._boxes.to(boxes.device), boxes])
+        self._velocities = torch.cat([self._velocities.to(boxes.device), boxes.new_zeros(len(ids), 2)])
+        if self._states:
+            pairs = zip(self._states, states)
+            states = [tuple(torch.cat(both) for both in zip(old, new)) for old, new in pairs]
+        self._states = states
 
     def _elapsed(self, rows: np.ndarray | slice, frame_index: int) -> Tensor:
         elapsed = (frame_index - self.last_frame[rows]).astype(np.float32)

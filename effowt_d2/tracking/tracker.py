@@ -15,6 +15,7 @@ from .checks import check_detections, check_frame_index
 from .memory import Memory
 from .motion import MOTIONS
 from .similarity import APPEARANCES, appearance, pairwise_iou
+from .track_state import Looks, MovingAverage, TrackState
 
 __all__ = ["Tracker"]
 
@@ -90,14 +91,30 @@ class Tracker:
             raise bad_argument("motion", f"is {motion!r}, which acts through iou_weight, but that is 0")
         # at 0 a track would keep the first embedding forever
         momentum = check_number("momentum", momentum, 0.01, 1.0)
-        self._tracks = Memory(momentum=momentum, history=check_count("history", history, 1))
-        self._backdrops = Memory(momentum=momentum)
+        self.track_state: TrackState | None = None
+        self.state_weight = 0.0
+        self._averages = [
+            MovingAverage(momentum=momentum, history=check_count("history", history, 1)),
+            MovingAverage(momentum=momentum),
+        ]
+        self._tracks, self._backdrops = map(Memory, self._averages)
         self._next_id = 0
         self._last_frame: int | None = None
 
     def __len__(self) -> int:
         """Tracks in memory."""
         return len(self._tracks)
+
+    def remember_by(self, track_state: TrackState, weight: float) -> None:
+        """Remember looks in a second way beside the moving average; what was remembered before is forgotten.
+
+        Args:
+            track_state: its embeddings are compared with those of the detections as the averages are.
+            weight: of the similarity to them, against that to the averages.
+        """
+        self.state_weight = check_number("weight", weight, high=1.0)
+        self.track_state = track_state
+        self._tracks, self._backdrops = (Memory(average, track_state) for average in self._averages)
 
     def reset(self, frame_rate: float | None = None) -> None:
         """Forget every track, as before the first frame of a video. Ids go on, unique over videos.
@@ -112,7 +129,9 @@ class Tracker:
             # a track is remembered for one frame at least, or none would ever go on
             self.memory_frames = max(1, round(self.memory_seconds * frame_rate)) if frame_rate else None
 
-    def update(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> Tensor:
+    def update(
+        self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int, tokens: Tensor | None = None
+    ) -> Tensor:
         """Give each detection of the next frame a track id.
 
         Args:
@@ -120,6 +139,7 @@ class Tracker:
             scores: (N,).
             embeddings: (N, E), normalised or not; all three on one device.
             frame_index: place of the frame in the processed sequence; a gap counts as empty frames.
+            tokens: (N, L, C), for a ``track_state`` that needs them.
 
         Returns:
             (N,) int64 ids on the same device, unique in the frame; -1 for detections that carry none: dropped
@@ -144,35 +164,36 @@ class Tracker:
             check_detections(boxes, scores, embeddings, channels)
             self._tracks.forget(frame_index - memory_frames)
             self._backdrops.forget(frame_index - self.backdrop_frames)
-            ids = self._associate(boxes.float(), scores.float(), embeddings.float(), frame_index)
+            looks = Looks(embeddings.float(), None if tokens is None else tokens.float())
+            ids = self._associate(boxes.float(), scores.float(), looks, frame_index)
         self._last_frame = frame_index
         return torch.from_numpy(ids).to(boxes.device)
 
-    def _associate(self, boxes: Tensor, scores: Tensor, embeddings: Tensor, frame_index: int) -> np.ndarray:
+    def _associate(self, boxes: Tensor, scores: Tensor, looks: Looks, frame_index: int) -> np.ndarray:
         ids = np.full(len(boxes), -1, dtype=np.int64)
         candidates = self._candidates(boxes, scores)
         if len(candidates) == 0:
             return ids
-        boxes, embeddings = boxes[candidates], embeddings[candidates]
+        boxes, looks = boxes[candidates], looks.rows(candidates)
         sure = scores[candidates].cpu().numpy() > self.init_score
         places = candidates.cpu().numpy()
 
-        similarity = self._similarity(boxes, embeddings, frame_index)
+        similarity = self._similarity(boxes, looks.embeddings, frame_index)
         columns = ASSIGNMENTS[self.assignment](similarity, len(self._tracks), self.match_score)
         matched = columns >= 0
         born = ~matched & sure
         rows = np.flatnonzero(matched)
         ids[places[rows]] = self._tracks.ids[columns[rows]]
-        self._tracks.update(columns[rows], embeddings[rows], boxes[rows], frame_index)
+        self._tracks.update(columns[rows], looks.rows(rows), boxes[rows], frame_index)
 
         rows = np.flatnonzero(born)
         new_ids = np.arange(self._next_id, self._next_id + len(rows))
         self._next_id += len(rows)
         ids[places[rows]] = new_ids
-        self._tracks.append(new_ids, embeddings[rows], boxes[rows], frame_index)
+        self._tracks.append(new_ids, looks.rows(rows), boxes[rows], frame_index)
         if self.backdrop_frames:
             rows = np.flatnonzero(~matched & ~born)
-            self._backdrops.append(np.full(len(rows), -1), embeddings[rows], boxes[rows], frame_index)
+            self._backdrops.append(np.full(len(rows), -1), looks.rows(rows), boxes[rows], frame_index)
         return ids
 
     def _candidates(self, boxes: Tensor, scores: Tensor) -> Tensor:
@@ -195,6 +216,9 @@ class Tracker:
             return np.empty((len(boxes), 0), dtype=np.float32)
         remembered = torch.cat([memory.embeddings() for memory in sources])
         similarity, cosines = appearance(embeddings, remembered, self.appearance)
+        if self.track_state is not None and self.state_weight > 0:
+            learned = torch.cat([memory.embeddings(1) for memory in sources])
+            similarity = torch.lerp(similarity, appearance(embeddings, learned, self.appearance)[0], self.state_weight)
         if self.iou_weight > 0:
             expected = torch.cat([memory.boxes(frame_index, self.motion) for memory in sources])
             similarity = torch.lerp(similarity, pairwise_iou(boxes, expected), self.iou_weight)

@@ -47,8 +47,8 @@ def test_groups_are_nested_and_novel_shapes_are_in_none():
 def test_an_unknown_group_or_split_names_what_exists():
     with raises(ValueError, 5, 4, 8):
         known_shapes(5)
-    with raises(ValueError, "train", "val", "test"):
-        VideoSplit(name="train")
+    with raises(ValueError, "clips", "train", "val", "test"):
+        VideoSplit(name="clips")
 
 
 def test_a_wrong_word_names_the_vocabulary():

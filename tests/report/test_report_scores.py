@@ -11,8 +11,9 @@ from helpers.messages import raises
 
 from effowt_d2.evaluation import GroundTruthError, evaluate_tao_ow
 from effowt_d2.evaluation.groups import tao_groups
+from effowt_d2.evaluation.switches import follow
 from effowt_d2.report import ReportWriter
-from effowt_d2.report.failures import follow, most_missed, most_switched
+from effowt_d2.report.failures import most_missed, most_switched
 from effowt_d2.report.image_crops import decode
 from effowt_d2.report.truth import VideoTruth
 from effowt_d2.video import open_results

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from effowt_d2.tracking import Looks, MovingAverage
 from effowt_d2.tracking.memory import Memory
 from effowt_d2.tracking.motion import blend_velocity, predict_boxes
 
@@ -24,8 +25,8 @@ def test_a_velocity_is_that_of_one_frame():
 
 
 def test_a_memory_counts_the_frames_of_a_gap():
-    memory = Memory(momentum=0.5)
-    memory.append(np.array([7]), torch.eye(4)[:1], box(0.0), 0)
-    memory.update(np.array([0]), torch.eye(4)[:1], box(6.0), 3)
+    memory = Memory(MovingAverage(momentum=0.5))
+    memory.append(np.array([7]), Looks(torch.eye(4)[:1]), box(0.0), 0)
+    memory.update(np.array([0]), Looks(torch.eye(4)[:1]), box(6.0), 3)
     assert memory.boxes(8, "constant_velocity").tolist() == box(16.0).tolist()
     assert memory.boxes(8, "none").tolist() == box(6.0).tolist()

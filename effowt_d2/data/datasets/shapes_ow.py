@@ -12,6 +12,11 @@ from detectron2.structures import BoxMode
 from effowt_d2.data.shapes_ow import ImageSplit, VideoSplit, ensure_rendered, write_images, write_videos
 from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 
+from .records import DatasetRecords, load_records
+
+TRAIN_CLIPS = VideoSplit(name="train", videos=60)
+"""What ``shapes_ow_train_clips`` holds."""
+
 
 def load_shapes_ow_images(split: ImageSplit, folder: Path) -> list[dict]:
     """Records of a training split, rendered into ``folder`` if it isn't there.
@@ -56,6 +61,16 @@ def load_shapes_ow_videos(split: VideoSplit, folder: Path) -> list[dict]:
     return sorted(records, key=lambda record: (record["video_id"], record["frame_index"]))
 
 
+def load_shapes_ow_clips(split: VideoSplit, folder: Path) -> DatasetRecords:
+    """Records of a video split for training, with categories and groups; rendered if it isn't there.
+
+    Raises:
+        PermissionError: it has to be rendered and ``folder`` cannot be written.
+    """
+    ensure_rendered(folder, parameters=split.parameters, write=lambda partial: write_videos(split, partial))
+    return load_records(folder / f"annotations_{DEFAULT_KNOWN}.json", folder, "tao")
+
+
 def _records(document: dict, folder: Path, *, instance_key: str) -> list[dict]:
     by_image: dict[int, list[dict]] = {image["id"]: [] for image in document["images"]}
     for annotation in document["annotations"]:
@@ -82,8 +97,8 @@ def _records(document: dict, folder: Path, *, instance_key: str) -> list[dict]:
 
 
 def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
-    """Register ``shapes_ow_train``, ``_val``, ``_test`` (8 known shapes) and the same with ``_4`` and
-    ``_16``.
+    """Register ``shapes_ow_train``, ``_val``, ``_test`` (8 known shapes), the same with ``_4`` and ``_16``, and
+    ``shapes_ow_train_clips``, videos to train on.
 
     The frames of the val and test names are the same for every number of known shapes; only the groups they
     are scored by differ. Nothing is rendered or read here. Names already registered are left alone.
@@ -111,6 +126,15 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
                 image_root=str(folder),
                 evaluator_type="tao_ow",
             )
+    folder = home / "train_clips"
+    _register(
+        "shapes_ow_train_clips",
+        lambda: load_shapes_ow_clips(TRAIN_CLIPS, folder),
+        json_file=str(folder / f"annotations_{DEFAULT_KNOWN}.json"),
+        image_root=str(folder),
+        evaluator_type="tao_ow",
+        split="train",
+    )
 
 
 def _register(name: str, load, **metadata) -> None:

@@ -1,4 +1,4 @@
-"""The val and test splits: short videos in TAO format, exhaustively labelled."""
+"""Short videos in TAO format, exhaustively labelled: the val and test splits, and one to train memories of tracks on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .motion import Track, camera_path, sample_tracks
 from .render import Pose, draw_object, finish_frame, sample_light, sample_photometry
 from .vocabulary import KNOWN_COUNTS
 
-_STREAMS = {"val": 1, "test": 2}
+_STREAMS = {"val": 1, "test": 2, "train": 3}
 _REACH = 28  # how far the camera may shift, in pixels
 
 
@@ -28,7 +28,7 @@ class VideoSplit:
     """Parameters of a video split.
 
     Attributes:
-        name: "val" or "test"; decides the random stream.
+        name: "train", "val" or "test"; decides the random stream.
         videos, frames: how many, and how many frames each has.
         size: side of the square frames in pixels.
         objects: least and most objects in a video, look-alikes not counted.

@@ -132,6 +132,14 @@ class OpenWorldTracker(GeneralizedRCNN):
             return self.backbone(images.tensor, image_sizes=images.image_sizes)
         return self.backbone(images.tensor)
 
+    def _add_looks(
+        self, results: list[Instances], features: dict[str, Tensor], image_sizes: list[tuple[int, int]]
+    ) -> None:
+        """What the tracker compares, as fields of the results: boxes and looks stay together when empty boxes are dropped."""
+        embeddings = self.reid_head(features, [x.pred_boxes for x in results], image_sizes)
+        for result, embedding in zip(results, embeddings):
+            result.embeddings = embedding
+
     def _reid_losses(
         self,
         images: ImageList,
@@ -188,17 +196,14 @@ class OpenWorldTracker(GeneralizedRCNN):
         if not do_postprocess:
             return results
         if any(frame is not None for frame in frames):
-            # as a field of the results, so that boxes and embeddings stay together when empty boxes are dropped
-            embeddings = self.reid_head(features, [x.pred_boxes for x in results], images.image_sizes)
-            for result, embedding in zip(results, embeddings):
-                result.embeddings = embedding
+            self._add_looks(results, features, images.image_sizes)
         outputs = []
         for x, frame, result, (height, width) in zip(batched_inputs, frames, results, images.image_sizes):
             result = detector_postprocess(result, x.get("height", height), x.get("width", width))
             if frame is not None:
                 result.track_ids = self.associate(frame[0], result, frame[1])
-            if result.has("embeddings"):
-                result.remove("embeddings")
+            for name in {"embeddings", "tokens"} & result.get_fields().keys():
+                result.remove(name)
             outputs.append({"instances": result})
         return outputs
 

@@ -27,7 +27,9 @@ class VideoState:
     def __init__(
         self, tracker: Tracker, *, frame_rate: float | None = None, numbers: Iterator[int] | None = None
     ) -> None:
-        self.tracker = copy.deepcopy(tracker)
+        # what was learned is the model's, and the same for all videos
+        learned = getattr(tracker, "track_state", None)
+        self.tracker = copy.deepcopy(tracker, {id(learned): learned})
         self.tracker.reset(frame_rate)
         self._numbers = numbers
         self._ids: dict[int, int] = {}
@@ -36,7 +38,8 @@ class VideoState:
         """Track ids of a frame's detections.
 
         Args:
-            instances: ``pred_boxes``, ``scores`` and ``embeddings`` of N detections.
+            instances: ``pred_boxes``, ``scores`` and ``embeddings`` of N detections, and ``tokens`` where the tracker
+                remembers by them.
             frame_index: place of the frame in the processed sequence; it increases.
 
         Returns:
@@ -47,7 +50,9 @@ class VideoState:
         """
         # similarities are compared with thresholds and each other: in full precision, whatever the model runs in
         with torch.autocast(instances.scores.device.type, enabled=False), config_keys("TRACKER"):
-            ids = self.tracker.update(instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
+            seen = (instances.pred_boxes.tensor, instances.scores, instances.embeddings, frame_index)
+            more = {"tokens": instances.tokens} if instances.has("tokens") else {}
+            ids = self.tracker.update(*seen, **more)
         return ids if self._numbers is None else self._numbered(ids, self._numbers)
 
     def _numbered(self, ids: Tensor, numbers: Iterator[int]) -> Tensor:

@@ -9,6 +9,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
+from effowt_d2.tracking import Looks
 from effowt_d2.utils.arguments import bad_argument
 from effowt_d2.utils.checks import check_count
 
@@ -29,6 +30,10 @@ class ReIDHead(nn.Module):
         num_groups: groups of each GroupNorm.
         fc_dim: width of the fully connected layer.
         pooler_resolution, pooler_sampling_ratio, pooler_type: of the RoI pooling.
+
+    Attributes:
+        dim: E.
+        token_channels, grid: channels of a box's map, and its side in cells.
 
     Raises:
         ValueError: a number out of range, or ``num_groups`` doesn't divide ``conv_dim``.
@@ -73,6 +78,7 @@ class ReIDHead(nn.Module):
             layers += [conv, nn.GroupNorm(num_groups, conv_dim), nn.ReLU(inplace=True)]
             channels = conv_dim
         self.convs = nn.Sequential(*layers)
+        self.dim, self.token_channels, self.grid = dim, channels, pooler_resolution
         fc = nn.Linear(channels * pooler_resolution**2, fc_dim)
         weight_init.c2_xavier_fill(fc)
         self.fc = nn.Sequential(nn.Flatten(), fc, nn.ReLU(inplace=True))
@@ -112,6 +118,12 @@ class ReIDHead(nn.Module):
         Returns:
             Per image (Ri, E), not normalised. Without any box, empty ones that still carry a graph.
         """
+        return [looks.embeddings for looks in self.looks(features, boxes, image_sizes)]
+
+    def looks(self, features: dict[str, Tensor], boxes: list[Boxes], image_sizes: list[tuple[int, int]]) -> list[Looks]:
+        """As :meth:`forward`, with the cells of each box's map as tokens (Ri, resolution ** 2, conv_dim)."""
         maps = poolable_maps(features, self.in_features, self.feature_strides, image_sizes)
-        embeddings = self.embed(self.fc(self.convs(self.pooler(maps, boxes))))
-        return list(embeddings.split([len(b) for b in boxes]))
+        cells = self.convs(self.pooler(maps, boxes))
+        counts = [len(b) for b in boxes]
+        embeddings, tokens = self.embed(self.fc(cells)), cells.flatten(2).transpose(1, 2)
+        return [Looks(*pair) for pair in zip(embeddings.split(counts), tokens.split(counts))]
