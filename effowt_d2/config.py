@@ -297,6 +297,8 @@ def _add_data(cfg: CN) -> None:
     cfg.DATA.LOADER = "images"
     # mapper of LOADER "images", registered in effowt_d2.data.MAPPERS
     cfg.DATA.MAPPER = "two_views"
+    # video frames: the reference view is of a frame at most so many frames away; 0: of the same frame
+    cfg.DATA.REFERENCE_GAP = 0
     # custom datasets: lists of name, annotation file, image folder and, optionally, format
     cfg.DATA.REGISTER = []
     # the known classes, names or category ids: trained on, and scored as known; []: those of the datasets' files

@@ -13,6 +13,7 @@ from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.imports import import_modules
 from effowt_d2.utils.registry import Registry
 
+from .frame_pairs import FramePairs
 from .image_files import existing_records
 from .mappers import FrameMapper, find_mapper
 from .training_records import load_training_records
@@ -139,7 +140,7 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
 
 @LOADERS.register("images")
 def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None) -> TrainLoader:
-    """Still images, mapped one by one.
+    """Still images and video frames, mapped one by one.
 
     Args:
         cfg: reads ``DATASETS.TRAIN``, ``DATA``, ``INPUT``, ``DATALOADER``, ``SOLVER.IMS_PER_BATCH``, ``SEED``,
@@ -166,7 +167,11 @@ def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
             world_size=comm.get_world_size(),
         )
     num_workers = cfg.DATALOADER.NUM_WORKERS
-    dataset = SeededDataset(DatasetFromList(records, copy=False), mapper, seed, num_workers)
+    listed: Dataset = DatasetFromList(records, copy=False)
+    if cfg.DATA.REFERENCE_GAP:
+        with config_keys("DATA", gap="DATA.REFERENCE_GAP"):
+            listed = FramePairs(listed, gap=cfg.DATA.REFERENCE_GAP)
+    dataset = SeededDataset(listed, mapper, seed, num_workers)
     return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers, imports=cfg.IMPORTS)
 
 

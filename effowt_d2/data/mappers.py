@@ -67,7 +67,8 @@ class TwoViewMapper:
 
         Args:
             record: Detectron2's, with ``annotations``; annotations that are ``iscrowd`` are skipped. Ids are
-                their ``instance_id`` or ``track_id``, or their places where one has neither.
+                their ``instance_id`` or ``track_id``, or their places where one has neither. The second view is of
+                the record's ``pair``, another frame of its video, where it has one.
 
         Returns:
             ``file_name, image_id, height, width``; ``image`` (C, H, W) uint8, ``instances`` (``gt_boxes``,
@@ -78,16 +79,21 @@ class TwoViewMapper:
             ImageReadError: the image cannot be read.
         """
         record = dict(record)
-        image = read_record_image(record, self.image_format)
-        boxes, ids = _boxes_and_ids(record["annotations"])
+        pair = record.pop("pair", record)
+        source = self._read(record)
         sample = {name: record[name] for name in ("file_name", "image_id", "height", "width") if name in record}
-        for view in (sample, sample.setdefault("reference", {})):
-            view.update(self._view(image, boxes, ids), complete=record.get("complete", True))
+        sample.update(self._view(*source), complete=record.get("complete", True))
+        other = source if pair is record else self._read(pair)
+        sample["reference"] = {**self._view(*other), "complete": pair.get("complete", True)}
         return sample
 
     def view(self, record: dict) -> dict:
         """One view alone: its ``image`` and ``instances``, see :meth:`__call__`."""
-        return self._view(read_record_image(dict(record), self.image_format), *_boxes_and_ids(record["annotations"]))
+        return self._view(*self._read(record))
+
+    def _read(self, record: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image, boxes and ids."""
+        return read_record_image(dict(record), self.image_format), *_boxes_and_ids(record["annotations"])
 
     def _view(self, image: np.ndarray, boxes: np.ndarray, ids: np.ndarray) -> dict:
         view = T.AugInput(image)

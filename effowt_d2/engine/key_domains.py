@@ -159,6 +159,7 @@ _TRACKER = {
 _DATA = {
     "DATA.LOADER": Choice(LOADERS.names),
     "DATA.MAPPER": Choice(MAPPERS.names),
+    "DATA.REFERENCE_GAP": _COUNT,
     "DATA.REGISTER": ListOf(ListOf(Text(), 3, 4)),
     "DATA.CLASSES": _CLASSES,
     "DATA.DISTRACTORS": _CLASSES,

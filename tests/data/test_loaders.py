@@ -148,6 +148,35 @@ def test_names_on_the_exclusion_list_are_refused(dataset, tmp_path, listed):
         load_training_records(make_config(DATA__EXCLUSION_LIST="nowhere.txt"))
 
 
+def track_frames(count, video):
+    return [
+        {"annotations": [{**labelled()["annotations"][0], "track_id": 7}], "video_id": video, "frame_index": n}
+        for n in range(count)
+    ]
+
+
+def test_reference_views_come_from_frames_nearby(dataset):
+    # two videos whose frames are mixed, a video of one frame, and a still image
+    one, two = track_frames(6, 1), track_frames(4, 2)
+    records = [*one[::-1], *two, *track_frames(1, 3), labelled()]
+    dataset(records)
+    shades = {(r.get("video_id"), r.get("frame_index")): 9 * number for number, r in enumerate(records)}
+    places = {shade: place for place, shade in shades.items()}
+    for gap in (0, 2):
+        cfg = make_config(DATA__REFERENCE_GAP=gap, SOLVER__IMS_PER_BATCH=4, INPUT__RANDOM_FLIP="none")
+        seen = set()
+        for batch in itertools.islice(build_train_loader(cfg), 60):
+            for sample in batch:
+                (video, frame), (other, near) = (
+                    places[int(view["image"].float().max())] for view in (sample, sample["reference"])
+                )
+                assert video == other and (video is None or abs(frame - near) <= gap)
+                assert sample["instances"].gt_ids.tolist() == sample["reference"]["instances"].gt_ids.tolist()
+                seen.add((video, 0 if video is None else near - frame))
+        steps = range(-gap, gap + 1)
+        assert seen == {(None, 0), (3, 0), *((video, step) for video in (1, 2) for step in steps)}
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_failure_while_loading_names_the_file(dataset, tmp_path, workers):
     dataset([labelled(), labelled(video_id=1, frame_index=0)])

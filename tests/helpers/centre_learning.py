@@ -159,7 +159,8 @@ class FeatureTracker(nn.Module):
         self.template, self.search = nn.Linear(LOOKS, width), nn.Linear(LOOKS, width)
         self.places = nn.Parameter(0.02 * torch.randn(1, CELLS, width))
         self.blocks = nn.Sequential(*(Block(width, 4, qkv_bias=True) for _ in range(2)), nn.LayerNorm(width))
-        self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        # no norm in front: a fusion may tell places apart by the length of their features alone
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.memory = memory
 
     def forward(self, clip: Twins, carry: bool) -> Tensor:

@@ -1,9 +1,7 @@
 """The training loader ``clips``: frames of a video, or views of a still image, with all their labelled objects."""
 
-import itertools
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode, configurable
@@ -11,6 +9,7 @@ from detectron2.data import DatasetFromList
 from detectron2.utils import comm
 
 from effowt_d2.data import TwoViewMapper
+from effowt_d2.data.frame_pairs import video_key
 from effowt_d2.data.loaders import LOADERS, SeededDataset, TrainLoader
 from effowt_d2.data.training_records import load_training_records
 from effowt_d2.data.training_sampler import TrainingBatches
@@ -24,11 +23,10 @@ logger = logging.getLogger(__name__)
 
 def clip_records(records: Sequence[dict]) -> list[dict]:
     """One record per video, or per still image: ``file_name`` of its first frame, its size, and ``frames``, all of them."""
-    # two datasets may number their videos alike
-    key = lambda record: (Path(record["file_name"]).parent, record["video_id"])  # noqa: E731
-    frames = sorted((r for r in records if "video_id" in r), key=lambda r: (str(key(r)), r["frame_index"]))
-    groups = [list(group) for _, group in itertools.groupby(frames, key)]
-    groups += [[record] for record in records if "video_id" not in record]
+    videos: dict = {}
+    for number, record in enumerate(records):
+        videos.setdefault(video_key(record) or number, []).append(record)
+    groups = [sorted(frames, key=lambda frame: frame.get("frame_index", 0)) for frames in videos.values()]
     kept = ("file_name", "height", "width")
     return [{**{name: g[0][name] for name in kept if name in g[0]}, "frames": g} for g in groups]
 
