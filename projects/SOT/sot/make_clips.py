@@ -1,9 +1,10 @@
-"""Make training clips out of photographs with outlined objects, in GOT-10k's layout.
+"""Make training clips out of photographs with outlined objects, in GOT-10k's layout or with all objects as TAO.
 
     python -m sot.make_clips --dataset instances.json --images train --output clips --count 1000
 
 The dataset has still images with polygons, such as COCO's. A clip shows one object that moves, turns and changes its size
-over another photograph, beside and behind up to three others. The same seed gives the same clips.
+over another photograph, beside and behind up to three others. The same seed gives the same clips. ``--layout tao`` labels
+the others too, for open-world trackers (``annotations.json`` and ``frames/``); what else is in the photograph is not labelled.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", required=True, type=Path, help="still images with polygons, in COCO's format")
     parser.add_argument("--images", required=True, type=Path, help="their folder")
     parser.add_argument("--output", required=True, type=Path, help="an empty folder")
+    parser.add_argument("--layout", choices=("got10k", "tao"), default="got10k", help="of what is written (got10k)")
     parser.add_argument("--count", type=int, default=1000, help="clips (1000)")
     parser.add_argument("--frames", type=int, default=8, help="of each (8)")
     parser.add_argument("--seed", type=int, default=0)
@@ -43,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
     cutouts = read_cutouts(args.dataset, args.images)
     clips = paste_clips(cutouts, args.count, frames=args.frames, seed=args.seed)
     args.output.mkdir(parents=True, exist_ok=True)
-    WRITERS.get("got10k")(args.output, tqdm(clips, total=args.count, unit="clip", disable=None))
+    WRITERS.get(args.layout)(args.output, tqdm(clips, total=args.count, unit="clip", disable=None))
     print(f"{args.count} clips of {len(cutouts)} objects in {args.output}")
 
 

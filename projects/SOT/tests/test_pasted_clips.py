@@ -1,6 +1,7 @@
 """Clips of cut-out objects: exact boxes, hidden targets, the command line, and datasets that cannot be used."""
 
 import json
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -9,7 +10,8 @@ from sot.data.layouts import read_layout
 from sot.data.pasted_clips import paste_clip, paste_clips, read_cutouts
 from sot.make_clips import main
 
-from effowt_d2.formats import DatasetError
+from effowt_d2.formats import DatasetError, read_dataset
+from effowt_d2.utils.boxes import xyxy_to_xywh
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)
 
@@ -72,6 +74,20 @@ def test_the_command_writes_a_dataset(tmp_path):
         assert sequence.size == (240, 320)
     # the folder is not written over
     assert main([*options, "--output", str(tmp_path / "clips")]) == 2
+
+
+def test_tao_has_every_object_that_can_be_seen(tmp_path):
+    source = write_dataset(tmp_path / "images")
+    options = ["--dataset", str(source), "--images", str(source.parent), "--count", "3", "--frames", "4"]
+    assert main([*options, "--output", str(tmp_path / "clips"), "--layout", "tao"]) == 0
+    dataset = read_dataset(tmp_path / "clips" / "annotations.json", tmp_path / "clips" / "frames", "tao")
+    made = list(paste_clips(read_cutouts(source, source.parent), 3, frames=4))
+    expected = [present.sum() for clip in made for present in (clip.present, *(seen for _, seen in clip.others))]
+    counts = Counter(annotation.track_id for annotation in dataset.annotations)
+    assert [counts[track] for track in sorted(counts)] == [count for count in expected if count] and len(counts) > 3
+    first = next(annotation for annotation in dataset.annotations if annotation.track_id == 1)
+    place = int(np.argmax(made[0].present))
+    assert first.bbox == pytest.approx(xyxy_to_xywh(made[0].boxes[place]).tolist())
 
 
 def test_too_few_objects_are_an_error(tmp_path, capsys):

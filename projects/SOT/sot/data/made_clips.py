@@ -28,12 +28,14 @@ class MadeClip:
         frames: (N, H, W, 3) uint8 BGR.
         boxes: (N, 4) whole x0, y0, x1, y1 of the target, also where it is not drawn.
         present: (N,) bool: it is drawn.
+        others: boxes and presence of more objects, which the layout "tao" alone has.
     """
 
     name: str
     frames: np.ndarray
     boxes: np.ndarray
     present: np.ndarray
+    others: Sequence[tuple[np.ndarray, np.ndarray]] = ()
 
 
 def make_clip(
@@ -181,30 +183,36 @@ def _write_mot(root: Path, clips: Sequence[MadeClip]) -> None:
 
 
 @WRITERS.register("tao")
-def _write_tao(root: Path, clips: Sequence[MadeClip]) -> None:
+def _write_tao(root: Path, clips: Iterable[MadeClip]) -> None:
     _document(root, clips, videos=True)
 
 
 @WRITERS.register("coco")
-def _write_coco(root: Path, clips: Sequence[MadeClip]) -> None:
+def _write_coco(root: Path, clips: Iterable[MadeClip]) -> None:
     _document(root, clips, videos=False)
 
 
-def _document(root: Path, clips: Sequence[MadeClip], *, videos: bool) -> None:
-    """``annotations.json`` beside ``frames/``; as COCO, every frame is a still image."""
-    images, annotations = [], []
+def _document(root: Path, clips: Iterable[MadeClip], *, videos: bool) -> None:
+    """``annotations.json`` beside ``frames/``, clip after clip; as COCO, every frame is a still image with its target."""
+    content: dict = {name: [] for name in ("images", "annotations", *(("videos", "tracks") if videos else ()))}
+    images, annotations = content["images"], content["annotations"]
     for video, clip in enumerate(clips, 1):
         height, width = clip.frames.shape[1:3]
+        objects = [(clip.boxes, clip.present), *(clip.others if videos else ())]
+        first = len(content["tracks"]) + 1 if videos else 0
         for index, file in enumerate(_images(root / "frames" / clip.name, clip)):
             image = {"id": len(images) + 1, "file_name": f"{clip.name}/{file}", "height": height, "width": width}
             images.append({**image, "video_id": video, "frame_index": index} if videos else image)
-            if clip.present[index]:
-                box = xyxy_to_xywh(clip.boxes[index]).tolist()
-                label = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": 1, "bbox": box}
-                place = {"video_id": video, "track_id": video} if videos else {}
-                annotations.append({**label, **place, "area": box[2] * box[3], "iscrowd": 0})
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "rectangle"}]}
-    if videos:
-        content["videos"] = [{"id": number, "name": clip.name} for number, clip in enumerate(clips, 1)]
-        content["tracks"] = [{"id": n, "video_id": n, "category_id": 1} for n in range(1, len(clips) + 1)]
+            for track, (boxes, present) in enumerate(objects, first):
+                if present[index]:
+                    box = xyxy_to_xywh(boxes[index]).tolist()
+                    label = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": 1, "bbox": box}
+                    place = {"video_id": video, "track_id": track} if videos else {}
+                    annotations.append({**label, **place, "area": box[2] * box[3], "iscrowd": 0})
+        if videos:
+            content["videos"].append({"id": video, "name": clip.name})
+            content["tracks"] += [
+                {"id": track, "video_id": video, "category_id": 1} for track in range(first, first + len(objects))
+            ]
+    content["categories"] = [{"id": 1, "name": "rectangle"}]
     (root / "annotations.json").write_text(json.dumps(content))

@@ -116,25 +116,27 @@ def paste_clip(
     moves = [_moves(random, layer.shape[:2], size, frames) for layer in layers]
     gains = 1 + 0.07 * _walk(random, frames, (len(layers), 3))
     pan = _walk(random, frames, (2,))
-    images, seen = [], []
+    images, seen = [], np.zeros((len(layers), frames), dtype=bool)
     for frame in range(frames):
         stack = [(place, layers[place], moves[place][frame], gains[frame, place]) for place in order]
         image, shown = _compose(_background(scene, size, pan[frame]), stack)
         images.append(image)
-        seen.append(shown / _area(target, moves[0][frame]) >= _LEAST_SEEN)
-    boxes = np.stack([_extent(target, move, size) for move in moves[0]])
-    return MadeClip(name, np.stack(images), boxes, np.array(seen))
+        for place, pixels in shown.items():
+            seen[place, frame] = pixels / _area(layers[place], moves[place][frame]) >= _LEAST_SEEN
+    boxes = [np.stack([_extent(layer, move, size) for move in path]) for layer, path in zip(layers, moves)]
+    (boxes_of_target, present), *more = zip(boxes, seen)
+    return MadeClip(name, np.stack(images), boxes_of_target, present, more)
 
 
-def _compose(image: np.ndarray, stack: Sequence[tuple]) -> tuple[np.ndarray, float]:
-    """Pastes layers (place, pixels, map, gain) in order; the image, and how many pixels of layer 0 can be seen."""
-    target = np.zeros(image.shape[:2] + (1,), np.float32)
+def _compose(image: np.ndarray, stack: Sequence[tuple]) -> tuple[np.ndarray, dict[int, float]]:
+    """Pastes layers (place, pixels, map, gain) in order; the image, and how many pixels of each can be seen, by place."""
+    seen: dict[int, np.ndarray] = {}
     for place, pixels, move, gain in stack:
         warped = cv2.warpAffine(pixels, move, image.shape[1::-1]).astype(np.float32)
         opacity = warped[..., 3:] / 255
         image = image * (1 - opacity) + warped[..., :3] * gain * opacity
-        target = opacity if place == 0 else target * (1 - opacity)
-    return image.clip(0, 255).astype(np.uint8), float(target.sum())
+        seen = {below: part * (1 - opacity) for below, part in seen.items()} | {place: opacity}
+    return image.clip(0, 255).astype(np.uint8), {place: float(part.sum()) for place, part in seen.items()}
 
 
 def _moves(random: np.random.Generator, shape: tuple[int, int], size: tuple[int, int], frames: int) -> np.ndarray:
