@@ -18,6 +18,7 @@ import numpy as np
 from effowt_d2.evaluation import evaluate_tao_ow, evaluate_with_trackeval, format_table
 from effowt_d2.evaluation.ground_truth import load_ground_truth, read_video_dataset
 from effowt_d2.evaluation.groups import SUBSETS
+from effowt_d2.evaluation.result_formats import read_results
 from effowt_d2.evaluation.switches import count_switches
 from effowt_d2.formats import FORMATS, read_dataset
 from effowt_d2.formats.read import read_json
@@ -68,16 +69,15 @@ def main() -> int:
     try:
         gt = read_video_dataset(read_dataset(args.gt, format=args.format))
         truth, groups = load_ground_truth(gt), read_groups(args)
-        scores = evaluate_tao_ow(
-            truth, args.results, args.subsets, args.max_detections, groups=groups, workers=args.workers
-        )
+        results = read_results(args.results, truth)
+        scores = evaluate_tao_ow(truth, results, args.subsets, args.max_detections, groups=groups, workers=args.workers)
     except (ValueError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     print(format_table(scores))
     print(f"\npercent; at most {args.max_detections or 'unlimited'} results an image")
     if args.switches is not None:
-        counts = count_switches(truth, args.results, args.subsets, groups=groups, min_score=args.switches)
+        counts = count_switches(truth, results, args.subsets, groups=groups, min_score=args.switches)
         print(
             "\n".join(
                 f"{name}: {found} identity switches of {total} objects" for name, (found, total) in counts.items()

@@ -114,7 +114,8 @@ class Tracker:
         """
         self.state_weight = check_number("weight", weight, high=1.0)
         self.track_state = track_state
-        self._tracks, self._backdrops = (Memory(average, track_state) for average in self._averages)
+        states = [track_state] if self.state_weight > 0 else []
+        self._tracks, self._backdrops = (Memory(average, *states) for average in self._averages)
 
     def reset(self, frame_rate: float | None = None) -> None:
         """Forget every track, as before the first frame of a video. Ids go on, unique over videos.
@@ -216,7 +217,7 @@ class Tracker:
             return np.empty((len(boxes), 0), dtype=np.float32)
         remembered = torch.cat([memory.embeddings() for memory in sources])
         similarity, cosines = appearance(embeddings, remembered, self.appearance)
-        if self.track_state is not None and self.state_weight > 0:
+        if self.state_weight > 0:
             learned = torch.cat([memory.embeddings(1) for memory in sources])
             similarity = torch.lerp(similarity, appearance(embeddings, learned, self.appearance)[0], self.state_weight)
         if self.iou_weight > 0:

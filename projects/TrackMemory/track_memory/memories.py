@@ -46,6 +46,12 @@ class CorrectedAverage(TrackState):
         nn.init.zeros_(self.correct.weight)
         nn.init.zeros_(self.correct.bias)
 
+    @classmethod
+    def from_config(cls, cfg: CfgNode, head: ReIDHead) -> dict:
+        node = cfg.MODEL.TRACK_MEMORY
+        common = {"token_channels": head.token_channels, "dim": head.dim}
+        return {**common, "width": node.WIDTH, "momentum": node.MOMENTUM}
+
     def init(self, looks: Looks) -> State:
         return *self.average.init(looks), *self.begin(self._tokens(looks))
 

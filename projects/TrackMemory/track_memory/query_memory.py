@@ -31,15 +31,8 @@ class QueryMemory(CorrectedAverage):
     @classmethod
     def from_config(cls, cfg: CfgNode, head: ReIDHead) -> dict:
         node = cfg.MODEL.TRACK_MEMORY
-        return {
-            "token_channels": head.token_channels,
-            "dim": head.dim,
-            "width": node.WIDTH,
-            "momentum": node.MOMENTUM,
-            "length": node.LENGTH,
-            "layers": node.LAYERS,
-            "heads": node.HEADS,
-        }
+        own = {"length": node.LENGTH, "layers": node.LAYERS, "heads": node.HEADS}
+        return {**super().from_config(cfg, head), **own}
 
     def begin(self, tokens: Tensor) -> State:
         queue, filled = self.queue.empty(len(tokens), tokens.shape[-1], tokens.device)

@@ -33,16 +33,8 @@ class TokenMemory(CorrectedAverage):
     @classmethod
     def from_config(cls, cfg: CfgNode, head: ReIDHead) -> dict:
         node = cfg.MODEL.TRACK_MEMORY
-        return {
-            "token_channels": head.token_channels,
-            "dim": head.dim,
-            "grid": head.grid,
-            "width": node.WIDTH,
-            "momentum": node.MOMENTUM,
-            "pool": node.POOL,
-            "layers": node.LAYERS,
-            "heads": node.HEADS,
-        }
+        own = {"grid": head.grid, "pool": node.POOL, "layers": node.LAYERS, "heads": node.HEADS}
+        return {**super().from_config(cfg, head), **own}
 
     def begin(self, tokens: Tensor) -> State:
         return tokens, tokens
