@@ -30,6 +30,7 @@ __all__ = [
     "build_video_test_loader",
     "find_loader",
     "load_frame_records",
+    "loader_of_records",
 ]
 
 LOADERS: Registry[Callable[..., "TrainLoader"]] = Registry("training loaders", argument="loader")
@@ -156,22 +157,51 @@ def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
         raise ValueError(f"DATALOADER.SAMPLER_TRAIN is '{sampler}'; it can be TrainingSampler only")
     mapper = mapper or find_mapper(cfg)(cfg)
     records = load_training_records(cfg)
-    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    with config_keys("SOLVER", batch_size="SOLVER.IMS_PER_BATCH"):
-        batches = TrainingBatches(
-            wide=[record.get("width", 0) > record.get("height", 0) for record in records],
-            batch_size=cfg.SOLVER.IMS_PER_BATCH,
-            seed=seed,
-            group_by_shape=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
-            rank=comm.get_rank(),
-            world_size=comm.get_world_size(),
-        )
-    num_workers = cfg.DATALOADER.NUM_WORKERS
     listed: Dataset = DatasetFromList(records, copy=False)
     if cfg.DATA.REFERENCE_GAP:
         with config_keys("DATA", gap="DATA.REFERENCE_GAP"):
             listed = FramePairs(listed, gap=cfg.DATA.REFERENCE_GAP)
-    dataset = SeededDataset(listed, mapper, seed, num_workers)
+    return loader_of_records(
+        cfg,
+        listed,
+        mapper,
+        wide=[record.get("width", 0) > record.get("height", 0) for record in records],
+        group_by_shape=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+    )
+
+
+def loader_of_records(
+    cfg: CfgNode,
+    records: Dataset,
+    mapper: Callable[[dict], dict],
+    *,
+    wide: Sequence[bool] | None = None,
+    group_by_shape: bool = False,
+) -> TrainLoader:
+    """A loader that draws every record equally often, each mapped with random numbers of its own.
+
+    Args:
+        cfg: reads ``DATALOADER.NUM_WORKERS``, ``SOLVER.IMS_PER_BATCH``, ``SEED``, ``IMPORTS``.
+        records: dicts with a ``file_name``.
+        mapper: makes a sample of a record.
+        wide: of each record, whether it is wider than high; default: none is.
+        group_by_shape: put wide records into batches of their own.
+
+    Raises:
+        ValueError: the batch cannot be shared equally by the processes.
+    """
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    with config_keys("SOLVER", batch_size="SOLVER.IMS_PER_BATCH"):
+        batches = TrainingBatches(
+            wide=[False] * len(records) if wide is None else wide,
+            batch_size=cfg.SOLVER.IMS_PER_BATCH,
+            seed=seed,
+            group_by_shape=group_by_shape,
+            rank=comm.get_rank(),
+            world_size=comm.get_world_size(),
+        )
+    num_workers = cfg.DATALOADER.NUM_WORKERS
+    dataset = SeededDataset(records, mapper, seed, num_workers)
     return TrainLoader(dataset=dataset, batches=batches, num_workers=num_workers, imports=cfg.IMPORTS)
 
 

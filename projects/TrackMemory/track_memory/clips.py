@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetFromList
-from detectron2.utils import comm
 
 from effowt_d2.data import TwoViewMapper
 from effowt_d2.data.frame_pairs import video_key
-from effowt_d2.data.loaders import LOADERS, SeededDataset, TrainLoader
+from effowt_d2.data.loaders import LOADERS, TrainLoader, loader_of_records
 from effowt_d2.data.training_records import load_training_records
-from effowt_d2.data.training_sampler import TrainingBatches
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.checks import check_count
 
@@ -77,15 +75,5 @@ def build_clip_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = None
     with config_keys("DATA", length="DATA.CLIP_LENGTH", stride="DATA.CLIP_STRIDE"):
         mapper = mapper or ClipMapper(cfg)
     records = clip_records(load_training_records(cfg))
-    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    with config_keys("SOLVER", batch_size="SOLVER.IMS_PER_BATCH"):
-        batches = TrainingBatches(
-            wide=[False] * len(records),
-            batch_size=cfg.SOLVER.IMS_PER_BATCH,
-            seed=seed,
-            rank=comm.get_rank(),
-            world_size=comm.get_world_size(),
-        )
     logger.info("%d videos and still images to draw clips from", len(records))
-    dataset = SeededDataset(DatasetFromList(records, copy=False), mapper, seed, cfg.DATALOADER.NUM_WORKERS)
-    return TrainLoader(dataset=dataset, batches=batches, num_workers=cfg.DATALOADER.NUM_WORKERS, imports=cfg.IMPORTS)
+    return loader_of_records(cfg, DatasetFromList(records, copy=False), mapper)

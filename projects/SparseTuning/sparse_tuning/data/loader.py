@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, MetadataCatalog
-from detectron2.utils import comm
 from torch import Tensor
 
 from effowt_d2.data.image_files import check_readable, existing_records
 from effowt_d2.data.images import ImageReadError, read_record_image
-from effowt_d2.data.loaders import LOADERS, SeededDataset, TrainLoader
-from effowt_d2.data.training_sampler import TrainingBatches
+from effowt_d2.data.loaders import LOADERS, TrainLoader, loader_of_records
 from effowt_d2.data.views import to_tensor
 from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.main_process import on_main_process
@@ -78,18 +76,7 @@ def build_labelled_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = 
     """
     same_classes(cfg.DATASETS.TRAIN)
     records = [record for name in cfg.DATASETS.TRAIN for record in _records(cfg, name)]
-    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    with config_keys("SOLVER", batch_size="SOLVER.IMS_PER_BATCH"):
-        batches = TrainingBatches(
-            wide=[False] * len(records),
-            batch_size=cfg.SOLVER.IMS_PER_BATCH,
-            seed=seed,
-            rank=comm.get_rank(),
-            world_size=comm.get_world_size(),
-        )
-    workers = cfg.DATALOADER.NUM_WORKERS
-    dataset = SeededDataset(DatasetFromList(records, copy=False), mapper or _mapper(cfg), seed, workers)
-    return TrainLoader(dataset=dataset, batches=batches, num_workers=workers, imports=cfg.IMPORTS)
+    return loader_of_records(cfg, DatasetFromList(records, copy=False), mapper or _mapper(cfg))
 
 
 def _records(cfg: CfgNode, name: str) -> list[dict]:
