@@ -11,7 +11,7 @@ peak. Weights are random, images noise. The table is Markdown; ratios are to ``f
     python tools/benchmark.py --config-file CONFIG --strategies full side --methods none lora --reductions none sparse \
         --keep-rates 0.7 0.5
 
-``full``, ``side`` and ``side`` with LoRA are measured on all tokens, and on 0.7 and 0.5 of them at each stage.
+``side`` and ``side`` with LoRA are measured on all tokens, and on 0.7 and 0.5 of them at each stage, ``full`` on all.
 """
 
 import argparse
@@ -84,16 +84,28 @@ def build(cfg: CfgNode, strategy: str, device: str) -> torch.nn.Module:
 
 
 def variants(cfg: CfgNode, args: argparse.Namespace) -> dict[str, tuple[CfgNode, str]]:
-    """What is measured, by name: a config and a strategy."""
+    """What is measured, by name: a config and a strategy.
+
+    Raises:
+        ValueError: a model cannot be built; found out here, before minutes of measuring.
+    """
     found = {}
     for strategy, method, reduction in itertools.product(args.strategies, args.methods, args.reductions):
+        if strategy == "full":
+            # the same whatever the other options are: the others are compared with it
+            method = reduction = NONE
         for rate in args.keep_rates:
-            own = strategy == "full" or method == NONE
             changed = cfg.clone()
-            changed.MODEL.PEFT.METHOD = "" if own else method
+            changed.MODEL.PEFT.METHOD = "" if method == NONE else method
             changed.MODEL.TOKENS.REDUCTION, changed.MODEL.TOKENS.KEEP_RATES = reduction, [rate]
-            name = strategy if own else f"{strategy} + {method}"
+            name = strategy if method == NONE else f"{strategy} + {method}"
             found[name if reduction == NONE else f"{name}, {reduction} {rate:g}"] = (changed, strategy)
+    for name, (changed, strategy) in found.items():
+        try:
+            with torch.device("meta"):
+                build(changed, strategy, "meta")
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     return found
 
 

@@ -36,15 +36,20 @@ def test_what_is_measured_by_name():
     cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
     options = "--strategies full side --methods none lora --reductions none sparse --keep-rates 0.7 0.5"
     found = benchmark.variants(cfg, benchmark.parse_args(["--config-file", QUICK, *options.split()]))
-    names = [
-        f"{name}{tokens}" for name in ("full", "side", "side + lora") for tokens in ("", ", sparse 0.7", ", sparse 0.5")
-    ]
-    assert list(found) == names
+    tokens = ("", ", sparse 0.7", ", sparse 0.5")
+    assert list(found) == ["full", *(f"{name}{kept}" for name in ("side", "side + lora") for kept in tokens)]
     changed, strategy = found["side + lora, sparse 0.5"]
     assert strategy == "side" and changed.MODEL.PEFT.METHOD == "lora"
     assert (changed.MODEL.TOKENS.REDUCTION, changed.MODEL.TOKENS.KEEP_RATES) == ("sparse", [0.5])
     model = benchmark.build(changed, strategy, "cpu")
     assert {"tokens", "peft"} <= set(count_parameters(model))
+
+
+def test_what_cannot_be_built_is_found_before_measuring(monkeypatch):
+    monkeypatch.setattr(benchmark, "measure", None)
+    options = "--strategies side --reductions none merge --keep-rates 0.7 0.5"
+    with raises(SystemExit, "benchmark.py", "side, merge 0.5", "KEEP_RATES", "0.25"):
+        benchmark.main(["--config-file", QUICK, *options.split()])
 
 
 def test_a_wrong_key_is_one_line():
