@@ -99,6 +99,14 @@ def learn_videos(model: nn.Module, videos: list[tuple[np.ndarray, Tensor]], *, s
         schedule.step()
 
 
+def auc_before_and_after(model: nn.Module) -> tuple[list[float], list[float]]:
+    """AUC of two videos before and after they are learned."""
+    videos = [made_video(1), made_video(2)]
+    before = tracked_auc(model, videos)
+    learn_videos(model, videos)
+    return before, tracked_auc(model, videos)
+
+
 # twin clips
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from evptrack.prompts import SpatioTemporalEncoder
-from helpers.centre_learning import FeatureTracker, both_right, learn_videos, made_video, tracked_auc
+from helpers.centre_learning import FeatureTracker, auc_before_and_after, both_right
 from helpers.centre_trackers import centre_model
 from torch import nn
 
@@ -13,10 +13,7 @@ def test_two_videos_are_learned():
     options = {"INPUT__SOT__TEMPLATE_SIZE": 64, "INPUT__SOT__SEARCH_SIZE": 128, "MODEL__CENTRE_HEAD__WIDTH": 64}
     options["MODEL__EVPTRACK__PROMPT__PATCH_SIZES"] = [18, 16, 14]
     model = centre_model("EVPTrack", "timm://learning_hivit", **options)
-    videos = [made_video(1), made_video(2)]
-    before = tracked_auc(model, videos)
-    learn_videos(model, videos)
-    after = tracked_auc(model, videos)
+    before, after = auc_before_and_after(model)
     assert min(after) > 75 and max(before) < 30, (before, after)
 
 
