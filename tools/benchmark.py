@@ -25,6 +25,7 @@ import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import detectron2
@@ -227,17 +228,27 @@ def about(args: argparse.Namespace, cfg: CfgNode) -> dict:
     }
 
 
+def measure_all(cfg: CfgNode, args: argparse.Namespace) -> tuple[dict, list[str]]:
+    """Figures by name, and the names of those that did not run: what is large may be killed when memory runs out."""
+    figures, killed = {}, []
+    for name, (changed, strategy) in variants(cfg, args).items():
+        # unlike multiprocessing's own pool, this one reports when its process was killed
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context, initializer=import_modules, initargs=(cfg.IMPORTS,)) as pool:
+            try:
+                figures[name] = pool.submit(measure, changed, strategy, args).result()
+            except BrokenProcessPool:
+                killed.append(name)
+        did = f"step {figures[name]['step seconds']:.2f} s" if name in figures else "its process was killed"
+        print(f"{name}: {did}", file=sys.stderr, flush=True)
+    return figures, killed
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    figures = {}
     try:
         cfg = make_config(args.config_file, args.opts)
-        for name, (changed, strategy) in variants(cfg, args).items():
-            # unlike multiprocessing's own pool, this one reports when its process was killed, for example when out of memory
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, context, initializer=import_modules, initargs=(cfg.IMPORTS,)) as pool:
-                figures[name] = pool.submit(measure, changed, strategy, args).result()
-            print(f"{name}: step {figures[name]['step seconds']:.2f} s", file=sys.stderr, flush=True)
+        figures, killed = measure_all(cfg, args)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"benchmark.py: error: {error}")
     facts = about(args, cfg)
@@ -253,6 +264,8 @@ def main(argv: list[str] | None = None) -> int:
         report = {"about": facts, "figures": figures, "ratios to full": ratios_to_full(figures)}
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
+    if killed:
+        sys.exit(f"benchmark.py: error: {', '.join(killed)}: the process was killed; is the memory enough?")
     return 0
 
 

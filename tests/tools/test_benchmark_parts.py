@@ -2,6 +2,9 @@
 
 import json
 import mmap
+import os
+import signal
+from pathlib import Path
 
 import benchmark
 import benchmark_memory
@@ -50,6 +53,23 @@ def test_what_cannot_be_built_is_found_before_measuring(monkeypatch):
     options = "--strategies side --reductions none merge --keep-rates 0.7 0.5"
     with raises(SystemExit, "benchmark.py", "side, merge 0.5", "KEEP_RATES", "0.25"):
         benchmark.main(["--config-file", QUICK, *options.split()])
+
+
+def measured_or_killed(cfg, strategy, args):
+    if strategy == "side":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return benchmark.measure(cfg, strategy, args)
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_kept_when_a_process_is_killed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "measure", measured_or_killed)
+    out = str(tmp_path / "b.json")
+    options = f"--config-file {QUICK} --strategies side zero_shot --size 64 64 --runs 1 --json"
+    with raises(SystemExit, "side", "killed", "memory"):
+        benchmark.main([*options.split(), out])
+    assert list(json.loads(Path(out).read_text())["figures"]) == ["zero_shot"]
+    assert "zero_shot" in capsys.readouterr().out
 
 
 def test_a_wrong_key_is_one_line():
