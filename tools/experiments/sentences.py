@@ -53,8 +53,9 @@ def claim_verdict(summary: Summary, claim: Claim) -> tuple[str, str]:
     """Verdict on a claim of the paper, and the paired difference of unknown OWTA that it rests on."""
     difference = summary.difference(claim.first, claim.second, UNKNOWN)
     text = verdict(difference)
-    if claim.equal and difference and difference.n > 1:
-        text = {"no difference": "holds"}.get(text, "does not hold" if difference.clear else "hint: does not hold")
+    if claim.equal and difference and difference.seen and difference.n > 1:
+        # that none was seen does not show that there is none
+        text = "does not hold" if difference.clear else "hint: does not hold"
     return text, paired(difference)
 
 
