@@ -56,11 +56,16 @@ class WorkerWatch:
 def explain_worker_exit(error: BaseException) -> DataWorkerError | None:
     """The error of a data worker's death, with the file it was reading; None for other errors.
 
-    Torch raises it wherever the main process happens to be, not only where the loader is asked for a batch.
+    Torch raises it wherever the main process happens to be, not only where the loader is asked for a batch. A batch that
+    was on its way from a dead worker ends in an error of the connection, a moment before the system tells torch of the
+    death; then this function waits for torch's report.
+
+    Raises:
+        RuntimeError: torch's report of a death, if it comes meanwhile; give it to this function in turn.
     """
     files = {pid: file for watch in _WATCHES for pid, file in watch.files().items()}
     if files and isinstance(error, (ConnectionError, EOFError)):
-        error = _torch_report() or error
+        time.sleep(1)
     found = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)", str(error), re.DOTALL)
     if not isinstance(error, RuntimeError) or not found:
         return None
@@ -71,13 +76,3 @@ def explain_worker_exit(error: BaseException) -> DataWorkerError | None:
     if "Killed" in found.group(2):
         lines.append("This mostly is the system when memory runs out: try fewer DATALOADER.NUM_WORKERS.")
     return DataWorkerError(" ".join(lines))
-
-
-def _torch_report() -> RuntimeError | None:
-    """A batch that was on its way from a dead worker ends in an error of the connection, a moment before the system
-    tells torch of the death, which then raises, here as anywhere else."""
-    try:
-        time.sleep(1)
-    except RuntimeError as report:
-        return report
-    return None

@@ -64,10 +64,13 @@ def explained_failures(output_dir: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for cause in _causes(error):
-            explained = explain_worker_exit(cause) or _explain_full_disk(cause, output_dir)
-            if explained is not None:
-                raise explained from error
+        try:
+            explained = _explain(error, output_dir)
+        except RuntimeError as report:
+            # of a data worker's death, which torch raises wherever this process happens to be
+            explained = explain_worker_exit(report)
+        if explained is not None:
+            raise explained from error
         raise
 
 
@@ -91,6 +94,14 @@ def explained_setup() -> Iterator[None]:
 def _raised_in_this_package(error: Exception) -> bool:
     *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
+
+
+def _explain(error: Exception, output_dir: str) -> DataWorkerError | DiskFullError | None:
+    for cause in _causes(error):
+        explained = explain_worker_exit(cause) or _explain_full_disk(cause, output_dir)
+        if explained is not None:
+            return explained
+    return None
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -18,7 +18,7 @@ from helpers.processes import SCRIPT, TIMEOUT, environment
 
 from effowt_d2.checkpoint import DiskFullError
 from effowt_d2.data import FrameMapper, TwoViewMapper, build_train_loader, build_video_test_loader
-from effowt_d2.data.worker_watch import DataWorkerError
+from effowt_d2.data.worker_watch import DataWorkerError, WorkerWatch
 from effowt_d2.engine.failures import SetupError, cut_half_line, explained_failures, explained_setup
 from effowt_d2.formats import DatasetError, read_dataset
 
@@ -128,6 +128,23 @@ def test_a_training_worker_that_dies_is_named_with_its_file(shapes, tmp_path, en
     with raises(DataWorkerError, *data), explained_failures(str(tmp_path)):
         for _ in zip(range(20), loader):
             time.sleep(0.01)  # as a step would, where torch may report the death as well
+
+
+def test_a_death_that_is_reported_while_the_error_is_explained(tmp_path, monkeypatch):
+    def die(*_):
+        raise RuntimeError("DataLoader worker (pid 41) exited unexpectedly with exit code 3.")
+
+    watch, files = WorkerWatch([{"file_name": "a.jpg"}], 1), WorkerWatch.files
+    watch._notes[:] = torch.tensor([[41, 0]])
+    signal.signal(signal.SIGUSR1, die)
+    try:
+        # as torch's handler: in the middle of anything, once
+        ends = iter([lambda: os.kill(os.getpid(), signal.SIGUSR1)])
+        monkeypatch.setattr(WorkerWatch, "files", lambda self: (next(ends, int)(), files(self))[1])
+        with raises(DataWorkerError, "exit code 3", "41", "a.jpg"), explained_failures(str(tmp_path)):
+            raise ConnectionResetError("the worker is gone")
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
 
 def test_an_inference_worker_that_dies_is_named_with_its_file(shapes, tmp_path):
