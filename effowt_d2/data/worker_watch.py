@@ -56,12 +56,12 @@ class WorkerWatch:
 def explain_worker_exit(error: BaseException) -> DataWorkerError | None:
     """The error of a data worker's death, with the file it was reading; None for other errors.
 
-    Torch raises it wherever the main process happens to be, not only where the loader is asked for a batch. A batch that
-    was on its way from a dead worker ends in an error of the connection, a moment before the system tells torch of the
-    death; then this function waits for torch's report.
+    Torch raises it wherever the main process happens to be, not only where the loader is asked for a batch. Receiving a
+    batch from a dead worker can raise an error of the connection before torch receives the signal; then this function waits
+    for torch's error.
 
     Raises:
-        RuntimeError: torch's report of a death, if it comes meanwhile; give it to this function in turn.
+        RuntimeError: torch's error, if it is raised during the call; pass it to this function.
     """
     files = {pid: file for watch in _WATCHES for pid, file in watch.files().items()}
     if files and isinstance(error, (ConnectionError, EOFError)):
