@@ -29,7 +29,8 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
             storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # not the tensor itself, which would hold its own graph for ever
+        return tensor.detach()
 
     # the result is kept until the end: a storage freed early could lend its address to another
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

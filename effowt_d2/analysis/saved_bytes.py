@@ -60,7 +60,8 @@ def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
         if storage.data_ptr() not in seen:
             seen.add(storage.data_ptr())
             saved[current[-1]] += storage.nbytes()
-        return tensor
+        # not the tensor itself: an operation that keeps its own output would then hold its graph for ever
+        return tensor.detach()
 
     hooks = []
     for name, module in _called(model):

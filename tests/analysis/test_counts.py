@@ -1,5 +1,7 @@
 """What is counted of a model, against other ways to count it."""
 
+import weakref
+
 import torch
 from analyze_model import build
 from fvcore.nn import FlopCountAnalysis
@@ -74,6 +76,23 @@ def test_saved_bytes_are_those_of_the_graph():
             return {"loss": (y * y).sum()}  # keeps y, which is there already
 
     assert count_saved_bytes(Squares(), torch.zeros(2, 4)) == {"backbone": 32, "cascade heads": 32}
+
+
+def test_counting_leaves_nothing_of_the_graph():
+    kept = []
+
+    class Exponential(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(4))
+
+        def forward(self, batch):
+            y = (batch * self.weight).exp()  # keeps its output, which holds the graph
+            kept.append(weakref.ref(y))
+            return {"loss": y.sum()}
+
+    assert count_saved_bytes(Exponential(), torch.ones(2, 4)) == {"other": 64}
+    assert kept[0]() is None
 
 
 def test_memory_of_the_strategies():
