@@ -24,7 +24,8 @@ _LIMITS = """## Limits
 - **Few seeds.** Spreads of two or three runs are uncertain; some of many comparisons exceed theirs by chance.
 - **Processors** change the order of sums, which changes scores as much as another seed. Revision 722597e (a commit; the
   others are digests of the code) ran on an Intel Xeon, the others on an AMD EPYC.
-- **Learning rates** were searched on the test split, for strategies only; all side network variants share one.
+- **Learning rates** were searched on the test split with one seed, for strategies and for what trains inside the tower; all side
+  network variants share one, also with LoRA, experts or adapters in the tower.
 """
 
 
