@@ -16,28 +16,9 @@ import time
 import torch
 from torch import Tensor, nn
 
+from effowt_d2.analysis import count_saved_bytes
 from effowt_d2.modeling.side.block import DenseMLP
 from effowt_d2.modeling.side.sparse_interaction import SparseInteraction
-
-
-def saved_bytes(module: nn.Module, x: Tensor) -> int:
-    """Bytes of the distinct storages saved for backward in one forward pass, parameters excluded."""
-    storages: dict[int, int] = {}
-    parameters = {p.untyped_storage().data_ptr() for p in module.parameters()}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            storages[storage.data_ptr()] = storage.nbytes()
-        # not the tensor itself, which would hold its own graph for ever
-        return tensor.detach()
-
-    # the result is kept until the end: a storage freed early could lend its address to another
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = module(x)
-    total = sum(storages.values())
-    del result
-    return total
 
 
 def run(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[float, float, float]:
@@ -61,7 +42,9 @@ def compare(height: int, width: int, channels: int, repeats: int) -> dict:
         "mlp": DenseMLP(channels=channels, hidden=4 * channels),
         "sim": SparseInteraction(channels),
     }
-    figures: dict = {name: {"saved_bytes": saved_bytes(module, x)} for name, module in modules.items()}
+    figures: dict = {
+        name: {"saved_bytes": sum(count_saved_bytes(module, x).values())} for name, module in modules.items()
+    }
     for module in modules.values():
         run(module, x, gradient)
     runs = [{name: run(module, x, gradient) for name, module in modules.items()} for _ in range(repeats)]

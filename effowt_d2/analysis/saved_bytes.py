@@ -38,15 +38,15 @@ def dummy_batch(images: int, size: tuple[int, int], *, objects: int = 8, seed: i
     return [{**view(), "reference": view()} for _ in range(images)]
 
 
-def count_saved_bytes(model: nn.Module, batch: list[dict]) -> dict[str, int]:
+def count_saved_bytes(model: nn.Module, batch: list[dict] | Tensor) -> dict[str, int]:
     """Run the forward pass of a training step and count what its graph holds.
 
     Parameters and buffers are not counted, and a tensor that several operations keep counts once, for the part that
     kept it first.
 
     Args:
-        model: a meta-architecture in training mode, on a device with real tensors.
-        batch: its inputs.
+        model: a meta-architecture in training mode, or any module, on a device with real tensors.
+        batch: its input.
 
     Returns:
         Bytes by part of ``effowt_d2.analysis.model_parts``; what is kept between the parts of a backbone as
