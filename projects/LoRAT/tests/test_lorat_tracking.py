@@ -45,6 +45,16 @@ def test_results_are_boxes_in_the_frame(model):
     assert tracks.track_ids.tolist() == [0] and tracks.image_size == (96, 128) and tracks.pred_classes.tolist() == [0]
 
 
+@pytest.mark.parametrize("tower", ["RealCLIP-S-16", "ShapesCLIP-S-16"])
+def test_the_head_sees_normalised_tokens_of_an_embedded_tower(tower):
+    options = {"MODEL__VLM__NAME": tower, "MODEL__VLM__WEIGHTS": f"effowt://{tower}", "MODEL__PEFT__METHOD": "lora"}
+    model, seen = build_model(tracker_config("lorat", "LoRAT", tower, **options)).eval(), []
+    model.head.register_forward_pre_hook(lambda head, tokens: seen.extend(tokens))
+    track(model, frames(0)[:2], CLIPS[0].boxes[:1])
+    # RealCLIP-S-16 is pooled before its norm: unnormalised, its tokens would have a deviation of 8
+    assert 0.5 < seen[0].std(dim=-1).mean() < 2
+
+
 def test_targets_together_are_targets_alone(model):
     boxes = torch.tensor([[10.0, 10, 50, 40], [60, 20, 100, 80], [0, 50, 30, 96]])
     together = track(model, frames(0), boxes)

@@ -61,6 +61,9 @@ class JointEncoder(nn.Module):
         # the table is copied, there is no class token, and the norm of finish() counts, unlike for taps
         loose = [p for m in tower.embedding() if isinstance(m, nn.ParameterList) for p in m]
         tower.base.set_used(more=tower.final_norm.parameters(), less=loose)
+        # a mean-pooled tower of timm has its norm behind the pooling; without one, heads meet residuals of any size
+        pooled = isinstance(tower.final_norm, nn.Identity)
+        self.norm = nn.LayerNorm(tower.embed_dim, elementwise_affine=False) if pooled else nn.Identity()
         self.tower_lr_factor = tower_lr_factor
         self.peft_lr_factor = peft_lr_factor
         mean, std = torch.tensor(tower.pixel_mean), torch.tensor(tower.pixel_std)
@@ -100,11 +103,11 @@ class JointEncoder(nn.Module):
             search: tokens (B, H * W, d).
 
         Returns:
-            Behind the final norm: the tokens before (B, P, d), and the search tokens as a map (B, H, W, d).
+            Behind the final norm, without gain where the tower has none: the tokens before (B, P, d), and the search tokens as a map (B, H, W, d).
         """
         if self.training:
             log_gates(self.tower)
         x = self.tower.enter(torch.cat([*before, search], dim=1))
         tokens = Tokens(x, prefix=x.shape[1] - search.shape[1], grid=self.search_grid)
-        x = self.tower.finish(self.tower.run(tokens)[0].x)
+        x = self.norm(self.tower.finish(self.tower.run(tokens)[0].x))
         return x[:, : tokens.prefix], x[:, tokens.prefix :].unflatten(1, self.search_grid)
