@@ -3,19 +3,17 @@
 
 python tools/export_checkpoint.py output/demo/model_final.pth model.safetensors --half
 
-OUT ending in .pth is a file of torch.save; any other is a safetensors file with the header as JSON.
+OUT ending in .pth is a compressed file of torch.save; any other is a safetensors file with the header as JSON.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from effowt_d2.checkpoint.contents import HEADER
 from effowt_d2.checkpoint.safetensors_files import write_safetensors
 from effowt_d2.utils.files import write_atomically
-from effowt_d2.utils.tensor_files import read_tensors
+from effowt_d2.utils.tensor_files import read_tensors, save_compressed
 
 
 def main() -> int:
@@ -34,7 +32,8 @@ def main() -> int:
         )
     model = {k: v.half() if args.half and v.is_floating_point() else v for k, v in checkpoint["model"].items()}
     if args.target.endswith(".pth"):
-        write_atomically(args.target, lambda stream: torch.save({"model": model, HEADER: checkpoint[HEADER]}, stream))
+        content = {"model": model, HEADER: checkpoint[HEADER]}
+        write_atomically(args.target, lambda stream: save_compressed(content, stream))
     else:
         write_safetensors(args.target, model, checkpoint[HEADER])
     print(f"{args.target}: {len(model)} tensors, {Path(args.target).stat().st_size / 1e6:.1f} MB")

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from effowt_d2.assets.vlm_configs import FOLDER, SHAPES_CLIP, register_vlm_configs
 from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.tensor_files import save_compressed
 
 _HELD_OUT = 4  # random stream of the evaluation pictures
 logger = logging.getLogger("train_shapes_vlm")
@@ -102,10 +103,19 @@ def make_optimizers(
     ]
 
 
-def save(model: torch.nn.Module, path: Path) -> None:
-    """Write an open_clip checkpoint in half precision; the old file stays until the new one is whole."""
+def save(model: torch.nn.Module, path: Path, words: torch.Tensor) -> None:
+    """Write a compressed open_clip checkpoint in half precision; the old file stays until the new one is whole.
+
+    Args:
+        model: what has been trained.
+        path: the file.
+        words: (V, C) the token embedding at the start. Rows that are still alike belong to words of no caption; they
+            become zeros, which take no room.
+    """
     state = {name: tensor.detach().cpu().half() for name, tensor in model.state_dict().items()}
-    write_atomically(path, lambda stream: torch.save({"state_dict": state}, stream))
+    table = state["token_embedding.weight"]
+    table[(table == words.cpu().half()).all(dim=1)] = 0
+    write_atomically(path, lambda stream: save_compressed({"state_dict": state}, stream))
 
 
 def evaluate(model: torch.nn.Module, tokenizer, pictures: tuple[torch.Tensor, list[int]]) -> dict:
@@ -184,6 +194,7 @@ def train(args: argparse.Namespace) -> None:
     groups = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     pictures = held_out(seed=args.seed, count=args.eval_count, size=model.visual.image_size[0])
     patch, average = model.visual.patch_size[0], None
+    words = model.token_embedding.weight.detach().clone()
     bar = tqdm(loader, total=args.steps, desc="training", mininterval=5)
     for step, (images, tokens) in enumerate(bar):
         for group, peak in groups:
@@ -200,7 +211,7 @@ def train(args: argparse.Namespace) -> None:
         average = loss.item() if average is None else 0.95 * average + 0.05 * loss.item()
         bar.set_postfix(loss=f"{average:.3f}")
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            save(model, args.output)
+            save(model, args.output, words)
             scores = evaluate(model, tokenizer, pictures)
             logger.info("step %d loss %.3f %s", step + 1, average, {k: round(100 * v, 1) for k, v in scores.items()})
 

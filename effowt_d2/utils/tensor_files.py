@@ -1,14 +1,22 @@
 """Files of tensors, read without running code from them."""
 
+import io
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-__all__ = ["CheckpointError", "UnreadableCheckpointError", "check_pickle", "named_tensors", "read_tensors"]
+__all__ = [
+    "CheckpointError",
+    "UnreadableCheckpointError",
+    "check_pickle",
+    "named_tensors",
+    "read_tensors",
+    "save_compressed",
+]
 
 _WRAPPERS = ("state_dict", "model")
 
@@ -47,6 +55,16 @@ def read_tensors(file: str, *, unsafe_pickle: bool = False) -> Any:
     except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableCheckpointError(f"{file} is damaged or not a checkpoint: {reason}") from error
+
+
+def save_compressed(content: Any, stream: BinaryIO) -> None:
+    """``torch.save`` with deflated records: a tenth smaller in half precision. ``torch.load`` reads it, without ``mmap``."""
+    plain = io.BytesIO()
+    torch.save(content, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(stream, "w", compresslevel=9) as target:
+        for record in source.infolist():
+            # a fresh entry has a fixed date: the same content gives the same file
+            target.writestr(zipfile.ZipInfo(record.filename), source.read(record), zipfile.ZIP_DEFLATED)
 
 
 def _check_archive(file: str) -> None:

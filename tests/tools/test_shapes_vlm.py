@@ -126,6 +126,23 @@ def run_script(script, monkeypatch, output):
     torch.set_num_threads(threads)
 
 
+def test_words_of_no_caption_are_zeros_and_take_no_room(script, model, tmp_path):
+    torch.manual_seed(0)
+    start = open_clip.create_model(SHAPES_CLIP)
+    words = start.token_embedding.weight.detach().clone()
+    with torch.no_grad():
+        start.token_embedding.weight[[7, 40000]] += 1
+    script.save(start, tmp_path / "saved.pt", words)
+    saved = torch.load(tmp_path / "saved.pt", weights_only=True)["state_dict"]
+    assert saved["token_embedding.weight"].any(dim=1).nonzero()[:, 0].tolist() == [7, 40000]
+    for name, tensor in start.state_dict().items():
+        assert name == "token_embedding.weight" or saved[name].equal(tensor.half()), name
+    whole = sum(tensor.nbytes for tensor in saved.values())
+    assert (tmp_path / "saved.pt").stat().st_size < whole - saved["token_embedding.weight"].nbytes
+    # the shipped one: the words of all captions, begin and end
+    assert model.token_embedding.weight.any(dim=1).sum() == 64
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="the training script needs torch 2.9")
 def test_training_moves_every_part_and_repeats_bit_for_bit(script, tmp_path, monkeypatch):
