@@ -210,6 +210,7 @@ def test_a_batch_without_a_positive_cell_reaches_every_parameter(tiny):
         ("MODEL.PEFT.RANK", 65, "64"),
         ("MODEL.SOT.WINDOW_WEIGHT", 1.5, "1.5"),
         ("MODEL.SOT.BOX_WEIGHT", -1.0, "-1"),
+        ("MODEL.SOT.TYPE_STD", 0.0, "0"),
         ("INPUT.SOT.SEARCH_FACTOR", 0.5, "0.5"),
         ("INPUT.FORMAT", "YUV", "YUV"),
     ],

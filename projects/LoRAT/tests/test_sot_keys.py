@@ -108,6 +108,7 @@ EFFECTS = {
     "INPUT.SOT.JITTER_SHIFT": (samples, {}, 0.0, 2.0),
     "INPUT.SOT.AUGMENT": (samples, {}, False, True),
     "MODEL.SOT.WINDOW_WEIGHT": (found, {}, 0.0, 1.0),
+    "MODEL.SOT.TYPE_STD": (trained, {}, 0.02, 2.0),
     "MODEL.SOT.BOX_WEIGHT": (trained, {}, 1.0, 2.0),
     "MODEL.SOT.BRIDGE.CONFIG": (bridged, {"MODEL.SOT.BRIDGE.MIN_SCORE": 0.0}, "", FOLLOWER),
     "MODEL.SOT.BRIDGE.WEIGHTS": (bridged, BRIDGE, "", "{folder}/other.pth"),

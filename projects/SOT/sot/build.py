@@ -1,6 +1,7 @@
 """The parts of a tracker as a config describes them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -31,7 +32,8 @@ def tracker_arguments(cfg: CfgNode) -> dict[str, Any]:
     Raises:
         ValueError: an option does not fit; names the key.
     """
-    common = _common(cfg, JointEncoder, TokenEmbedding)
+    embedding = partial(TokenEmbedding, type_std=cfg.MODEL.SOT.TYPE_STD)
+    common = _common(cfg, JointEncoder, embedding, {"type_std": "MODEL.SOT.TYPE_STD"})
     with config_keys("MODEL.SOT", weight="MODEL.SOT.WINDOW_WEIGHT"):
         selection = WindowSelection(weight=cfg.MODEL.SOT.WINDOW_WEIGHT)
         loss = OverlapLoss(box_weight=cfg.MODEL.SOT.BOX_WEIGHT)

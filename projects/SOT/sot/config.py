@@ -23,6 +23,8 @@ def add_config(cfg: CN) -> None:
     cfg.MODEL.SOT = CN()
     # fraction of the window in the choice of a cell; 0: the score alone
     cfg.MODEL.SOT.WINDOW_WEIGHT = 0.45
+    # standard deviation of the types of tokens at the start; about a third of that of the tower's patch tokens trains soonest
+    cfg.MODEL.SOT.TYPE_STD = 0.02
     # weight of the loss of the boxes
     cfg.MODEL.SOT.BOX_WEIGHT = 1.0
     # with META_ARCHITECTURE BridgedTracker: a tracker that follows objects through frames in which the detector misses them:
@@ -101,6 +103,7 @@ register_domains(
         "MODEL.CENTRE_HEAD.RADIUS": Choice(tuple(RADII)),
         "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
         "MODEL.SOT.BOX_WEIGHT": Real(0),
+        "MODEL.SOT.TYPE_STD": Real(0, open_low=True),
         "MODEL.SOT.BRIDGE.CONFIG": Text(),
         "MODEL.SOT.BRIDGE.WEIGHTS": Text(),
         "MODEL.SOT.BRIDGE.MAX_FRAMES": Integer(1),

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
+from effowt_d2.utils.checks import check_positive
 
 __all__ = ["SeparatePositions", "TokenEmbedding", "resize_positions"]
 
@@ -30,12 +31,13 @@ class TokenEmbedding(nn.Module):
         template_grid: (h, w).
         search_grid: (H, W).
         trains: whether the tower does.
+        type_std: standard deviation that the types start with. A tower with large patch tokens hardly sees the release's 0.02.
 
     Attributes:
         types: (3, d), trained.
 
     Raises:
-        ValueError: the template grid is larger than the search grid.
+        ValueError: the template grid is larger than the search grid, or the deviation is not positive.
     """
 
     scales = ("types",)
@@ -50,15 +52,17 @@ class TokenEmbedding(nn.Module):
         template_grid: tuple[int, int],
         search_grid: tuple[int, int],
         trains: bool = False,
+        type_std: float = 0.02,
     ):
         super().__init__()
+        check_positive("type_std", type_std)
         if template_grid[0] > search_grid[0] or template_grid[1] > search_grid[1]:
             raise bad_argument(
                 "template_grid", f"must lie within the search grid {tuple(search_grid)}, got {tuple(template_grid)}"
             )
         self.template_grid = template_grid
         self.types = nn.Parameter(torch.empty(3, len(positions), device=positions.device))
-        nn.init.trunc_normal_(self.types, std=0.02)
+        nn.init.trunc_normal_(self.types, std=type_std, a=-100 * type_std, b=100 * type_std)
         table = resize_positions(positions.detach(), search_grid)
         # of the tower, whose tensors no checkpoint of a tracker holds
         self.register_buffer("positions", table, persistent=False)
