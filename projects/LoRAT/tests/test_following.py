@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.turning_camera import overlaps_of_a_dog
 
 from effowt_d2 import VideoTracker
 from effowt_d2.cli.track import main
@@ -28,6 +29,12 @@ def test_every_frame_has_every_object(trained, followed_clip):
     for frame in frames[1:]:
         state, tracks = model.step(state, frame)
     np.testing.assert_allclose(again[-1].boxes, tracks.pred_boxes.tensor, atol=1e-3)
+
+
+def test_the_shipped_tracker_keeps_a_dog_while_the_camera_turns():
+    overlaps = overlaps_of_a_dog("projects/LoRAT/configs/real/lorat_real_s.yaml")
+    # a box that stays has none in the end
+    assert overlaps.min() > 0.25, overlaps
 
 
 def test_smaller_frames_inside_the_model(trained):

@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from helpers.tiny_trackers import tracker_config
+from helpers.turning_camera import overlaps_of_a_dog
 from sot.data.made_clips import make_clips
 from sot.losses import SearchTargets
 from sot.state import Reference
@@ -58,6 +59,12 @@ def track(model, video, boxes):
 
 
 @torch.no_grad()
+def test_the_shipped_tracker_keeps_a_dog_while_the_camera_turns():
+    overlaps = overlaps_of_a_dog("projects/SPMTrack/configs/real/spmtrack_real_s.yaml")
+    # a box that stays has none in the end
+    assert overlaps.min() > 0.25, overlaps
+
+
 def test_the_order_of_references_does_not_matter(model):
     references, crops = random_inputs()
     state = torch.randn(2, 1, 64)
