@@ -23,7 +23,7 @@ def add_config(cfg: CN) -> None:
     cfg.MODEL.SOT = CN()
     # fraction of the window in the choice of a cell; 0: the score alone
     cfg.MODEL.SOT.WINDOW_WEIGHT = 0.45
-    # standard deviation of the types of tokens at the start; about a third of that of the tower's patch tokens trains soonest
+    # standard deviation of the types of tokens at the start; a tower with large patch tokens hardly sees small ones
     cfg.MODEL.SOT.TYPE_STD = 0.02
     # weight of the loss of the boxes
     cfg.MODEL.SOT.BOX_WEIGHT = 1.0

@@ -62,6 +62,7 @@ class TokenEmbedding(nn.Module):
             )
         self.template_grid = template_grid
         self.types = nn.Parameter(torch.empty(3, len(positions), device=positions.device))
+        # torch's own bounds are 2, whatever the deviation: they would cut large types
         nn.init.trunc_normal_(self.types, std=type_std, a=-100 * type_std, b=100 * type_std)
         table = resize_positions(positions.detach(), search_grid)
         # of the tower, whose tensors no checkpoint of a tracker holds

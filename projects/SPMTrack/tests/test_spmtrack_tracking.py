@@ -58,13 +58,13 @@ def track(model, video, boxes):
     return torch.stack(found), state
 
 
-@torch.no_grad()
 def test_the_shipped_tracker_keeps_a_dog_while_the_camera_turns():
     overlaps = overlaps_of_a_dog("projects/SPMTrack/configs/real/spmtrack_real_s.yaml")
     # a box that stays has none in the end
     assert overlaps.min() > 0.25, overlaps
 
 
+@torch.no_grad()
 def test_the_order_of_references_does_not_matter(model):
     references, crops = random_inputs()
     state = torch.randn(2, 1, 64)
