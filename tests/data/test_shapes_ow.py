@@ -1,5 +1,7 @@
 """ShapesOW: its words, shapes and images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.messages import raises
@@ -143,6 +145,26 @@ def test_videos_have_what_makes_tracking_hard():
             overlap = coco_mask.iou(boxes, boxes, [0] * len(boxes))
             occluded += int(np.count_nonzero(np.triu(overlap, 1) > 0.1))
     assert gaps >= 5 and occluded >= 10 and twins >= 3, (gaps, occluded, twins)
+
+
+def test_looks_change_and_nothing_else_does():
+    plain, changing = (draw_video(dataclasses.replace(VIDEOS, frames=24, changing=flag), 1) for flag in (False, True))
+    for before, after in zip(plain[0], changing[0], strict=True):
+        assert before.poses == after.poses and before.look == after.look == after.look_at(0)
+        assert before.look_at(23) == before.look
+        last = after.look_at(23)
+        assert last.shape == before.look.shape and last.aspect == before.look.aspect
+        assert last.texture != before.look.texture and last.colour != before.look.colour
+        # halfway the colours are mixed, channel by channel
+        between = [look for look in map(after.look_at, range(24)) if look.base not in (before.look.base, last.base)]
+        assert len(between) >= 4
+        for look in between:
+            assert all(min(a, b) < c < max(a, b) for a, b, c in zip(before.look.base, last.base, look.base))
+    pictures = []
+    for (one, parts), (two, others) in zip(plain[1], changing[1], strict=True):
+        assert parts == others, "places and masks are those of the video without changes"
+        pictures.append((one == two).all())
+    assert pictures[0] and not pictures[-1]
 
 
 def test_least_visible_fraction_is_kept():

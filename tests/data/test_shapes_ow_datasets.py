@@ -1,5 +1,6 @@
 """ShapesOW as datasets: annotation files, records and names."""
 
+import dataclasses
 import json
 
 import cv2
@@ -96,12 +97,24 @@ def test_only_the_group_differs_between_the_annotation_files(videos):
     assert [len(group["known"]) for group in groups] == [160, 320, 640]
 
 
+def test_a_split_without_changes_has_the_stamp_it_always_had(videos, tmp_path):
+    folder, records = videos
+    stamp = json.loads((folder / "stamp.json").read_text())
+    assert "changing" not in stamp and stamp["videos"] == VIDEOS.videos
+    changing = load_shapes_ow_videos(dataclasses.replace(VIDEOS, changing=True), tmp_path / "val_changing")
+    assert json.loads((tmp_path / "val_changing" / "stamp.json").read_text())["changing"] is True
+    boxes = lambda found: [[a["bbox"] for a in record["annotations"]] for record in found]  # noqa: E731
+    assert boxes(changing) == boxes(records)
+
+
 def test_registration_neither_renders_nor_reads(tmp_path):
     code = (
         "import time; from effowt_d2.data.datasets.shapes_ow import register_all_shapes_ow as r;"
         "t = time.process_time(); r(); r(); assert time.process_time() - t < 0.5;"
         "from detectron2.data import DatasetCatalog, MetadataCatalog as M;"
         "assert {'shapes_ow_train_4', 'shapes_ow_val', 'shapes_ow_test_16'} <= set(DatasetCatalog.list());"
+        "assert {'shapes_ow_val_changing', 'shapes_ow_train_clips_changing'} <= set(DatasetCatalog.list());"
+        "assert M.get('shapes_ow_val_changing').json_file.endswith('val_changing/annotations_8.json');"
         "assert M.get('shapes_ow_val_16').json_file.endswith('val/annotations_16.json');"
         "assert M.get('shapes_ow_val').evaluator_type == 'tao_ow'"
     )

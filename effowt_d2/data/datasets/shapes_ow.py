@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -15,7 +16,7 @@ from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 from .records import DatasetRecords, load_records
 
 TRAIN_CLIPS = VideoSplit(name="train", videos=60)
-"""What ``shapes_ow_train_clips`` holds."""
+"""What ``shapes_ow_train_clips`` holds; ``shapes_ow_train_clips_changing`` the same with changing looks."""
 
 
 def load_shapes_ow_images(split: ImageSplit, folder: Path) -> list[dict]:
@@ -97,8 +98,9 @@ def _records(document: dict, folder: Path, *, instance_key: str) -> list[dict]:
 
 
 def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
-    """Register ``shapes_ow_train``, ``_val``, ``_test`` (8 known shapes), the same with ``_4`` and ``_16``, and
-    ``shapes_ow_train_clips``, videos to train on.
+    """Register ``shapes_ow_train``, ``_val``, ``_test`` (8 known shapes), the same with ``_4`` and ``_16``,
+    ``shapes_ow_train_clips``, videos to train on, and ``shapes_ow_val_changing`` and ``shapes_ow_train_clips_changing``,
+    the same videos with objects whose looks change.
 
     The frames of the val and test names are the same for every number of known shapes; only the groups they
     are scored by differ. Nothing is rendered or read here. Names already registered are left alone.
@@ -126,15 +128,24 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
                 image_root=str(folder),
                 evaluator_type="tao_ow",
             )
-    folder = home / "train_clips"
+    folder = home / "val_changing"
     _register(
-        "shapes_ow_train_clips",
-        lambda: load_shapes_ow_clips(TRAIN_CLIPS, folder),
+        "shapes_ow_val_changing",
+        lambda folder=folder: load_shapes_ow_videos(VideoSplit(name="val", changing=True), folder),
         json_file=str(folder / f"annotations_{DEFAULT_KNOWN}.json"),
         image_root=str(folder),
         evaluator_type="tao_ow",
-        split="train",
     )
+    for name, split in (("train_clips", TRAIN_CLIPS), ("train_clips_changing", replace(TRAIN_CLIPS, changing=True))):
+        folder = home / name
+        _register(
+            f"shapes_ow_{name}",
+            lambda split=split, folder=folder: load_shapes_ow_clips(split, folder),
+            json_file=str(folder / f"annotations_{DEFAULT_KNOWN}.json"),
+            image_root=str(folder),
+            evaluator_type="tao_ow",
+            split="train",
+        )
 
 
 def _register(name: str, load, **metadata) -> None:

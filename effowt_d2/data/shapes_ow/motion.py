@@ -1,13 +1,13 @@
-"""How the objects and the camera of one ShapesOW video move."""
+"""How the objects and the camera of one ShapesOW video move, and how their looks change."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .render import Look, Pose, sample_look
-from .vocabulary import SHAPES
+from .render import Look, Pose, look_between, sample_look
+from .vocabulary import COLOURS, SHAPES, TEXTURES
 
 # chance and shapes of the pools a video's objects come from: known with 8 classes, known with 16, never
 # labelled, novel
@@ -17,10 +17,21 @@ _TWIN_VIDEOS = 0.6  # fraction of videos in which one object has look-alikes
 
 @dataclass(frozen=True)
 class Track:
-    """One object through a video: its look and a pose for every frame, in world coordinates."""
+    """One object through a video.
+
+    Attributes:
+        look: at first, and what its category is of.
+        poses: for every frame, in world coordinates.
+        looks: for every frame, where it changes.
+    """
 
     look: Look
     poses: tuple[Pose, ...]
+    looks: tuple[Look, ...] = ()
+
+    def look_at(self, time: int) -> Look:
+        """The look in a frame."""
+        return self.looks[time] if self.looks else self.look
 
 
 def sample_tracks(
@@ -45,6 +56,26 @@ def sample_tracks(
         looks += [sample_look(rng, **words) for _ in range(rng.integers(1, 3))]
     order = rng.permutation(len(looks))
     return [Track(looks[i], _path(rng, radii=radii, frames=frames, size=size)) for i in order]
+
+
+def change_looks(rng: np.random.Generator, tracks: list[Track]) -> list[Track]:
+    """The same tracks, each with another texture and colour at the end than at the start; the shape stays.
+
+    The colour changes through a quarter of the video that begins in its second quarter or later, the texture halfway.
+    """
+    changed = []
+    for track in tracks:
+        frames = len(track.poses)
+        words = {
+            "shapes": [track.look.shape],
+            "textures": [word for word in TEXTURES if word != track.look.texture],
+            "colours": [word for word in COLOURS if word != track.look.colour],
+        }
+        target = sample_look(rng, **words)
+        shares = np.clip((np.arange(frames) - rng.uniform(0.25, 0.5) * frames) / (0.25 * frames), 0, 1)
+        looks = tuple(look_between(track.look, target, float(share)) for share in shares)
+        changed.append(replace(track, looks=looks))
+    return changed
 
 
 def _path(rng: np.random.Generator, *, radii: tuple[float, float], frames: int, size: int) -> tuple[Pose, ...]:

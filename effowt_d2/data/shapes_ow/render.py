@@ -7,7 +7,7 @@ object, -1 for background; positions are x, y in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ _SHIFT = 4  # fixed-point bits of the polygon coordinates handed to OpenCV
 
 @dataclass(frozen=True)
 class Look:
-    """Appearance of an object, constant over a video.
+    """Appearance of an object.
 
     Attributes:
         shape, texture, colour: words of the vocabulary.
@@ -84,6 +84,21 @@ def sample_look(
         phase=float(rng.uniform(0, 2 * np.pi)),
         aspect=float(rng.uniform(0.82, 1.0)),
     )
+
+
+def look_between(first: Look, last: Look, share: float) -> Look:
+    """The first look on its way to the last one: mixed colours, and the texture of the nearer one.
+
+    Args:
+        first, last: looks; shape, aspect and the place of the texture stay those of the first.
+        share: 0 to 1.
+    """
+    near = first if share < 0.5 else last
+    base, accent = (
+        (1 - share) * np.array(a) + share * np.array(b)
+        for a, b in ((first.base, last.base), (first.accent, last.accent))
+    )
+    return replace(first, texture=near.texture, colour=near.colour, base=tuple(base), accent=tuple(accent))
 
 
 def _second_tone(look: Look, u: np.ndarray, v: np.ndarray, sharpness: float) -> np.ndarray:

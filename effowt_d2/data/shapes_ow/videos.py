@@ -15,11 +15,12 @@ from tqdm import tqdm
 from .backgrounds import background
 from .images import write_jpeg
 from .labels import category_records, open_world_groups, visible_part
-from .motion import Track, camera_path, sample_tracks
+from .motion import Track, camera_path, change_looks, sample_tracks
 from .render import Pose, draw_object, finish_frame, sample_light, sample_photometry
 from .vocabulary import KNOWN_COUNTS
 
 _STREAMS = {"val": 1, "test": 2, "train": 3}
+_CHANGES = 1  # random stream of the changes, which leaves the others as they are
 _REACH = 28  # how far the camera may shift, in pixels
 
 
@@ -34,6 +35,7 @@ class VideoSplit:
         objects: least and most objects in a video, look-alikes not counted.
         radii: least and greatest object radius in pixels.
         seed: the benchmark's seed.
+        changing: every object turns into another texture and colour, see :func:`change_looks`; all else is as without.
     """
 
     name: str = "val"
@@ -43,6 +45,7 @@ class VideoSplit:
     objects: tuple[int, int] = (4, 8)
     radii: tuple[float, float] = (14.0, 40.0)
     seed: int = 0
+    changing: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in _STREAMS:
@@ -51,7 +54,9 @@ class VideoSplit:
     @property
     def parameters(self) -> dict:
         """Everything that decides the content, for the stamp."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        # splits that were rendered before there was a choice stay valid
+        return values if self.changing else {name: value for name, value in values.items() if name != "changing"}
 
 
 def draw_video(split: VideoSplit, index: int) -> tuple[list[Track], Iterator[tuple[np.ndarray, dict[int, dict]]]]:
@@ -65,8 +70,11 @@ def draw_video(split: VideoSplit, index: int) -> tuple[list[Track], Iterator[tup
         The tracks, and an iterator over frames: uint8 RGB (size, size, 3) and, by index into the tracks,
         labels of the visible objects (``bbox``, ``area``, ``segmentation``).
     """
-    rng = np.random.default_rng([split.seed, _STREAMS[split.name], index])
+    stream = [split.seed, _STREAMS[split.name], index]
+    rng = np.random.default_rng(stream)
     tracks = sample_tracks(rng, objects=split.objects, radii=split.radii, frames=split.frames, size=split.size)
+    if split.changing:
+        tracks = change_looks(np.random.default_rng([*stream, _CHANGES]), tracks)
     return tracks, _frames(rng, split, tracks)
 
 
@@ -84,7 +92,7 @@ def _frames(rng: np.random.Generator, split: VideoSplit, tracks: list[Track]):
         for number, track in enumerate(tracks):
             pose = track.poses[time]
             seen = Pose(pose.x - shift_x, pose.y - shift_y, pose.radius, pose.angle)
-            areas.append(draw_object(frame, owners, number, track.look, seen, light=light))
+            areas.append(draw_object(frame, owners, number, track.look_at(time), seen, light=light))
         parts = {number: visible_part(owners, number, area) for number, area in enumerate(areas)}
         image = finish_frame(frame, rng, (gain + flicker[time], offset, noise))
         yield image, {number: part for number, part in parts.items() if part}

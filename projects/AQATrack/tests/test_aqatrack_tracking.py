@@ -169,13 +169,14 @@ EFFECTS = {
     "MODEL.CENTRE_HEAD.GIOU_WEIGHT": 1.0,
     "MODEL.CENTRE_HEAD.L1_WEIGHT": 1.0,
     "MODEL.CENTRE_HEAD.RADIUS": "exact",
+    "MODEL.SOT.CROP_TYPE_STD": 1.0,
 }
 
 
 def test_every_key_has_an_effect():
     cfg = centre_config("AQATrack")
     keys = {f"MODEL.{node}.{key}" for node in ("AQATRACK", "CENTRE_HEAD") for key in cfg.MODEL[node]}
-    assert keys == set(EFFECTS)
+    assert keys | {"MODEL.SOT.CROP_TYPE_STD"} == set(EFFECTS)
     usual = losses()
     for key, value in EFFECTS.items():
         assert losses(**{key.replace(".", "__"): value}) != usual, key
@@ -196,6 +197,7 @@ def test_every_key_has_an_effect():
         ("CENTRE_HEAD.GIOU_WEIGHT", -1.0),
         ("CENTRE_HEAD.L1_WEIGHT", -1.0),
         ("CENTRE_HEAD.RADIUS", "half"),
+        ("SOT.CROP_TYPE_STD", -1.0),
     ],
 )
 def test_options_that_do_not_fit_name_their_key(key, value):

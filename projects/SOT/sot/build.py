@@ -47,7 +47,7 @@ def centre_tracker_arguments(
     """Arguments of :class:`sot.centre_tracker.CentreTracker`.
 
     Args:
-        cfg: reads what :func:`tracker_arguments` does, and ``MODEL.CENTRE_HEAD`` in place of ``MODEL.SOT``.
+        cfg: reads what :func:`tracker_arguments` does, but of ``MODEL.SOT`` ``CROP_TYPE_STD`` alone, and ``MODEL.CENTRE_HEAD``.
         encoder: makes the encoder.
         keys: config keys of further arguments of it, for error messages.
 
@@ -59,7 +59,9 @@ def centre_tracker_arguments(
             f"INPUT.SOT.REFERENCES: {cfg.MODEL.META_ARCHITECTURE} has one template, it must be 1 with INPUT.SOT.SAMPLER clip; "
             f"got {cfg.INPUT.SOT.REFERENCES}"
         )
-    common, node = _common(cfg, encoder, SeparatePositions, keys), cfg.MODEL.CENTRE_HEAD
+    embedding = partial(SeparatePositions, type_std=cfg.MODEL.SOT.CROP_TYPE_STD)
+    keys = {"type_std": "MODEL.SOT.CROP_TYPE_STD", **(keys or {})}
+    common, node = _common(cfg, encoder, embedding, keys), cfg.MODEL.CENTRE_HEAD
     with config_keys("MODEL.CENTRE_HEAD"):
         head = CentreHead(channels=common["backbone"].tower.embed_dim, width=node.WIDTH, towers=node.TOWERS)
         loss = CentreLoss(giou_weight=node.GIOU_WEIGHT, l1_weight=node.L1_WEIGHT, radius=node.RADIUS)
@@ -70,11 +72,11 @@ def _common(
     cfg: CfgNode,
     encoder: Callable[..., JointEncoder],
     embedding: Callable[..., nn.Module],
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, str],
 ) -> dict[str, Any]:
     template, search = build_crops(cfg)
     tower = tower_from_config(cfg).finalise()
-    with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE", **(keys or {})):
+    with config_keys("INPUT.SOT", template_grid="INPUT.SOT.TEMPLATE_SIZE", **keys):
         backbone = encoder(
             tower=tower,
             template_size=template.size,

@@ -82,6 +82,8 @@ def add_centre_config(cfg: CN) -> None:
     add_config(cfg)
     if "CENTRE_HEAD" in cfg.MODEL:
         return
+    # standard deviation at the start of types of tokens as LoRAT has them, for a frozen tower; 0: none, as in the releases
+    cfg.MODEL.SOT.CROP_TYPE_STD = 0.0
     cfg.MODEL.CENTRE_HEAD = CN()
     # 3: scores, offsets and sizes; 2: scores and boxes
     cfg.MODEL.CENTRE_HEAD.TOWERS = 3
@@ -104,6 +106,7 @@ register_domains(
         "MODEL.SOT.WINDOW_WEIGHT": Real(0, 1),
         "MODEL.SOT.BOX_WEIGHT": Real(0),
         "MODEL.SOT.TYPE_STD": Real(0, open_low=True),
+        "MODEL.SOT.CROP_TYPE_STD": Real(0),
         "MODEL.SOT.BRIDGE.CONFIG": Text(),
         "MODEL.SOT.BRIDGE.WEIGHTS": Text(),
         "MODEL.SOT.BRIDGE.MAX_FRAMES": Integer(1),

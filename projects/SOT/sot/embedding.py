@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effowt_d2.utils.arguments import bad_argument
-from effowt_d2.utils.checks import check_positive
+from effowt_d2.utils.checks import check_number, check_positive
 
 __all__ = ["SeparatePositions", "TokenEmbedding", "resize_positions"]
 
@@ -55,15 +55,12 @@ class TokenEmbedding(nn.Module):
         type_std: float = 0.02,
     ):
         super().__init__()
-        check_positive("type_std", type_std)
         if template_grid[0] > search_grid[0] or template_grid[1] > search_grid[1]:
             raise bad_argument(
                 "template_grid", f"must lie within the search grid {tuple(search_grid)}, got {tuple(template_grid)}"
             )
         self.template_grid = template_grid
-        self.types = nn.Parameter(torch.empty(3, len(positions), device=positions.device))
-        # torch's own bounds are 2, whatever the deviation: they would cut large types
-        nn.init.trunc_normal_(self.types, std=type_std, a=-100 * type_std, b=100 * type_std)
+        self.types = _token_types(positions, check_positive("type_std", type_std))
         table = resize_positions(positions.detach(), search_grid)
         # of the tower, whose tensors no checkpoint of a tracker holds
         self.register_buffer("positions", table, persistent=False)
@@ -87,15 +84,26 @@ class TokenEmbedding(nn.Module):
 
 
 class SeparatePositions(nn.Module):
-    """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574); nothing else distinguishes the crops.
+    """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574).
+
+    In the releases nothing else distinguishes the crops: their towers train, and the tables with them. A frozen tower needs
+    types of tokens to tell the target's from the others.
 
     Args:
         positions: (d, g, g) those of the pre-trained tower; resized to each grid once.
         template_grid, search_grid: (h, w) and (H, W).
         trains: whether the tower does. The tables of a frozen one are frozen, and in no checkpoint.
+        type_std: standard deviation that types as those of :class:`TokenEmbedding` start with; 0: no types.
+
+    Attributes:
+        types: (3, d), trained, or None.
+        of_tower: whether it trains as the tower does.
+
+    Raises:
+        ValueError: the deviation is negative.
     """
 
-    of_tower = True
+    scales = ("types",)
 
     def __init__(
         self,
@@ -104,8 +112,11 @@ class SeparatePositions(nn.Module):
         template_grid: tuple[int, int],
         search_grid: tuple[int, int],
         trains: bool = False,
+        type_std: float = 0.0,
     ):
         super().__init__()
+        self.of_tower = trains
+        self.types = _token_types(positions, type_std) if check_number("type_std", type_std, 0) else None
         for name, grid in (("template_positions", template_grid), ("search_positions", search_grid)):
             table = _sequence(resize_positions(positions.detach(), grid)[None])
             if trains:
@@ -114,12 +125,21 @@ class SeparatePositions(nn.Module):
                 self.register_buffer(name, table, persistent=False)
 
     def template(self, patches: Tensor, foreground: Tensor) -> Tensor:
-        """As :meth:`TokenEmbedding.template`; the foreground plays no part."""
-        return _sequence(patches) + self.template_positions
+        """As :meth:`TokenEmbedding.template`; without types the foreground plays no part."""
+        tokens = _sequence(patches) + self.template_positions
+        return tokens if self.types is None else tokens + self.types[foreground.long()].flatten(1, 2)
 
     def search(self, patches: Tensor) -> Tensor:
         """Patches (B, d, H, W) as (B, H * W, d), in order of rows."""
-        return _sequence(patches) + self.search_positions
+        tokens = _sequence(patches) + self.search_positions
+        return tokens if self.types is None else tokens + self.types[_SEARCH]
+
+
+def _token_types(positions: Tensor, std: float) -> nn.Parameter:
+    """The types (3, d) of the diagram above, for positions (d, g, g)."""
+    types = torch.empty(3, len(positions), device=positions.device)
+    # torch's own bounds are 2, whatever the deviation: they would cut large types
+    return nn.Parameter(nn.init.trunc_normal_(types, std=std, a=-100 * std, b=100 * std))
 
 
 def _sequence(maps: Tensor) -> Tensor:
