@@ -23,10 +23,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
+from vlm_lab.state import export
 
 from effowt_d2.assets.vlm_configs import FOLDER, SHAPES_CLIP, register_vlm_configs
-from effowt_d2.utils.files import write_atomically
-from effowt_d2.utils.tensor_files import save_compressed
 
 _HELD_OUT = 4  # random stream of the evaluation pictures
 logger = logging.getLogger("train_shapes_vlm")
@@ -101,21 +100,6 @@ def make_optimizers(
         torch.optim.Muon(blocks, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-
-
-def save(model: torch.nn.Module, path: Path, words: torch.Tensor) -> None:
-    """Write a compressed open_clip checkpoint in half precision; the old file stays until the new one is whole.
-
-    Args:
-        model: what has been trained.
-        path: the file.
-        words: (V, C) the token embedding at the start. Rows that are still alike belong to words of no caption; they
-            become zeros, which take no room.
-    """
-    state = {name: tensor.detach().cpu().half() for name, tensor in model.state_dict().items()}
-    table = state["token_embedding.weight"]
-    table[(table == words.cpu().half()).all(dim=1)] = 0
-    write_atomically(path, lambda stream: save_compressed({"state_dict": state}, stream))
 
 
 def evaluate(model: torch.nn.Module, tokenizer, pictures: tuple[torch.Tensor, list[int]]) -> dict:
@@ -211,7 +195,7 @@ def train(args: argparse.Namespace) -> None:
         average = loss.item() if average is None else 0.95 * average + 0.05 * loss.item()
         bar.set_postfix(loss=f"{average:.3f}")
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            save(model, args.output, words)
+            export(args.output, model, words)
             scores = evaluate(model, tokenizer, pictures)
             logger.info("step %d loss %.3f %s", step + 1, average, {k: round(100 * v, 1) for k, v in scores.items()})
 

@@ -119,6 +119,7 @@ class Training:
         register_vlm_configs()
         torch.manual_seed(args.seed)
         self.model = open_clip.create_model(args.model, load_weights=False).to(args.device)
+        self.words_at_start = self.model.token_embedding.weight.detach().clone()
         start_positions(self.model.visual)
         with torch.no_grad():
             self.model.logit_scale.fill_(math.log(10))
@@ -178,7 +179,7 @@ class Training:
             if (step + 1) % self.args.eval_every == 0 or step + 1 == self.steps:
                 self.evaluate(step)
         save_state(last, self.model, self.optimizers, step=self.steps)
-        export(self.args.output / "model.pt", self.model)
+        export(self.args.output / "model.pt", self.model, self.words_at_start)
 
     def step(self, step: int, ready: Ready) -> torch.Tensor:
         """One step of training; its loss."""

@@ -1,12 +1,13 @@
 """Checkpoints that are handed on as safetensors files: the same tensors and header, without code."""
 
 import json
+import runpy
+import sys
 
 import pytest
 import torch
 from helpers import ROOT
 from helpers.messages import raises
-from helpers.processes import run_python
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -58,11 +59,17 @@ def test_a_header_that_is_no_json(tmp_path):
         read_safetensors(str(tmp_path / "a.safetensors"))
 
 
-@pytest.mark.slow
-def test_the_export_tool_makes_one(make_small, tmp_path):
+@pytest.mark.parametrize("name", ["out.safetensors", "out.pth"])
+@pytest.mark.parametrize(
+    "option, dtype", [((), torch.float32), (("--half",), torch.float16), (("--bfloat16",), torch.bfloat16)]
+)
+def test_the_export_tool_makes_one(make_small, tmp_path, monkeypatch, name, option, dtype):
     source, model = make_small(), make_small(1)
     EffOWTCheckpointer(source, str(tmp_path)).save("model", iteration=7)
-    out = tmp_path / "out.safetensors"
-    run_python(ROOT / "tools" / "export_checkpoint.py", tmp_path / "model.pth", out)
-    EffOWTCheckpointer(model, complete=True).load(str(out))
-    assert torch.equal(model.head[0].weight, source.head[0].weight)
+    tool, out = str(ROOT / "tools" / "export_checkpoint.py"), str(tmp_path / name)
+    monkeypatch.setattr(sys, "argv", [tool, str(tmp_path / "model.pth"), out, *option])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(tool, run_name="__main__")
+    assert end.value.code == 0
+    EffOWTCheckpointer(model, complete=True).load(out)
+    assert torch.equal(model.head[0].weight, source.head[0].weight.to(dtype).float())

@@ -132,7 +132,7 @@ def test_words_of_no_caption_are_zeros_and_take_no_room(script, model, tmp_path)
     words = start.token_embedding.weight.detach().clone()
     with torch.no_grad():
         start.token_embedding.weight[[7, 40000]] += 1
-    script.save(start, tmp_path / "saved.pt", words)
+    script.export(tmp_path / "saved.pt", start, words)
     saved = torch.load(tmp_path / "saved.pt", weights_only=True)["state_dict"]
     assert saved["token_embedding.weight"].any(dim=1).nonzero()[:, 0].tolist() == [7, 40000]
     for name, tensor in start.state_dict().items():

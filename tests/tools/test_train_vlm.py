@@ -117,7 +117,7 @@ def test_wrong_input_ends_with_a_message(script, data, tmp_path, monkeypatch):
 
 def test_accuracy_is_measured_from_the_command_line(script, model, data, monkeypatch, capsys):
     tool = importlib.import_module("evaluate_vlm")
-    script.export(data / "model.pt", model)
+    script.export(data / "model.pt", model, torch.zeros_like(model.token_embedding.weight))
     (data / "more.tsv").write_text("x\tzebra, dog\ta\na\tbeast\ny\tcat\n")
     arguments = ["--weights", data / "model.pt", "--words", data / "words.tsv", "--folder", data / "train", 64]
     arguments += ["--size", 32, "--threads", torch.get_num_threads()]

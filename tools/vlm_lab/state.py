@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.tensor_files import save_compressed
+
 __all__ = ["export", "load_state", "save_state"]
 
 
 def save_state(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], *, step: int) -> None:
     """Write a checkpoint; the old file stays until the new one is whole."""
-    _write({"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}, path)
+    content = {"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+    write_atomically(path, lambda stream: torch.save(content, stream))
 
 
 def load_state(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> int:
@@ -36,12 +39,16 @@ def load_state(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Op
     return state["step"]
 
 
-def export(path: Path, model: nn.Module) -> None:
-    """Write an open_clip checkpoint in half precision."""
-    _write({"state_dict": {n: t.half() if t.is_floating_point() else t for n, t in model.state_dict().items()}}, path)
+def export(path: Path, model: nn.Module, words: torch.Tensor) -> None:
+    """Write a compressed open_clip checkpoint in half precision; the old file stays until the new one is whole.
 
-
-def _write(content: dict, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    Args:
+        path: the file.
+        model: what has been trained.
+        words: (V, C) the token embedding at the start. Rows that are still alike belong to words of no caption; they
+            become zeros, which take no room.
+    """
+    state = {n: t.detach().cpu().half() if t.is_floating_point() else t for n, t in model.state_dict().items()}
+    table = state["token_embedding.weight"]
+    table[(table == words.cpu().half()).all(dim=1)] = 0
+    write_atomically(path, lambda stream: save_compressed({"state_dict": state}, stream))
