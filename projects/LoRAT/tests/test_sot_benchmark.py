@@ -1,8 +1,9 @@
 """Memory and time of training are measured: what trains less holds fewer gradients."""
 
 import pytest
+from detectron2.modeling import build_model
 from helpers.tiny_trackers import tracker_config
-from sot.benchmark import main, measure_speed, measure_training
+from sot.benchmark import main, measure_tracking, measure_training
 
 
 def test_lora_against_full_fine_tuning(tiny):
@@ -26,6 +27,21 @@ def test_the_command_prints_ratios(tiny, tmp_path, capsys):
     main(["--config-file", str(tmp_path / "config.yaml"), "--batch", "1", "--steps", "1", "--frames", "1"])
     printed = capsys.readouterr().out
     assert "gradients, MiB" in printed and "frames a second" in printed
-    assert measure_speed(cfg, 1) > 0
+    assert "multiply-adds a frame" in printed
     with pytest.raises(SystemExit):
         main(["--config-file", str(tmp_path / "nowhere.yaml")])
+
+
+def test_size_and_multiply_adds_of_a_tracked_frame(tiny):
+    cfg = tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="lora")
+    found = measure_tracking(cfg, 1)
+    assert found["frames_per_second"] > 0
+    model = build_model(cfg)
+    assert found["parameters"] == sum(p.numel() for p in model.parameters())
+    updates = sum(p.numel() for p in model.backbone.tower.adapters.parameters())
+    head = sum(p.numel() for p in model.head.parameters())
+    assert found["trained"] == updates + head + model.backbone.embedding.types.numel()
+    # merged, an update costs nothing
+    more = measure_tracking(tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="lora", MODEL__PEFT__RANK=16), 0)
+    assert more["parameters"] > found["parameters"] and more["macs"] == found["macs"] > 0
+    assert "frames_per_second" not in more

@@ -1,4 +1,4 @@
-"""Training memory and step time of a tracker against full fine-tuning, and the speed of its merged form.
+"""Training memory and step time of a tracker against full fine-tuning; size, multiply-adds and speed of its merged form.
 
     python -m sot.benchmark --config-file projects/LoRAT/configs/lorat_b224.yaml [--batch 2] [--steps 2] [--threads 2] [--opts KEY VALUE ...]
 
@@ -16,6 +16,8 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from effowt_d2.analysis import count_saved_bytes, training_memory
 from effowt_d2.engine import find_config, make_config
@@ -23,7 +25,7 @@ from effowt_d2.modeling.peft import merge
 
 from .tracker import SingleObjectTracker
 
-__all__ = ["made_up_samples", "measure_speed", "measure_training"]
+__all__ = ["made_up_samples", "measure_tracking", "measure_training"]
 
 
 def made_up_samples(cfg: CfgNode, count: int) -> list[dict]:
@@ -70,20 +72,38 @@ def measure_training(cfg: CfgNode, batch: int, steps: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def measure_speed(cfg: CfgNode, frames: int) -> float:
-    """Frames a second of one target in closed loop, crops and selection included; LoRA is merged."""
-    model = _build(cfg).eval()
+def measure_tracking(cfg: CfgNode, frames: int) -> dict[str, float]:
+    """Of a tracker in closed loop with one target, crops and selection included; LoRA is merged for speed and multiply-adds.
+
+    Args:
+        cfg: of a tracker.
+        frames: timed; 0: no ``frames_per_second``.
+
+    Returns:
+        ``parameters`` of the whole model before the merge, ``trained`` ones among them, ``macs`` (multiply-adds) of a frame, and
+        ``frames_per_second``, the faster of two runs.
+    """
+    model = _build(cfg)
+    parameters = list(model.parameters())
+    found = {"parameters": sum(p.numel() for p in parameters)}
+    found["trained"] = sum(p.numel() for p in parameters if p.requires_grad)
     if cfg.MODEL.PEFT.METHOD == "lora":
         merge(model.backbone.tower)
+    model.eval()
     frame = torch.randint(0, 256, (3, 480, 854), dtype=torch.uint8)
+    # the third frame: the memory of the first ones is there
     state, _ = model.step(model.start(frame, [[300.0, 200, 400, 300]]), frame)
+    # the counter does not know every fused attention
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.step(state, frame)
+    found["macs"] = counter.get_total_flops() // 2
 
     def follow() -> None:
         now = state
         for _ in range(frames):
             now, _ = model.step(now, frame)
 
-    return frames / _fastest(follow, 2)
+    return {**found, "frames_per_second": frames / _fastest(follow, 2)} if frames else found
 
 
 def _build(cfg: CfgNode) -> SingleObjectTracker:
@@ -119,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         full = cfg.clone()
         full.MODEL.PEFT.METHOD = "full"
         found = [measure_training(one, args.batch, args.steps) for one in (cfg, full)]
-        speed = measure_speed(cfg, args.frames) if args.frames else None
+        tracking = measure_tracking(cfg, args.frames)
     except (OSError, ValueError) as error:
         sys.exit(f"python -m sot.benchmark: error: {error}")
     units = {name: (1, "s") if name == "seconds" else (2**20, "MiB") for name in found[0]}
@@ -129,7 +149,12 @@ def main(argv: list[str] | None = None) -> None:
     ]
     names = ["", cfg.MODEL.PEFT.METHOD, "full", "ratio"]
     print(tabulate(rows, headers=names, floatfmt=".3g", tablefmt="pipe"))
-    print(f"batch {args.batch}, {args.threads} threads" + (f"; {speed:.2f} frames a second" if speed else ""))
+    print(f"batch {args.batch}, {args.threads} threads")
+    words = [f"{tracking['parameters']:,} parameters", f"{tracking['trained']:,} trained"]
+    words.append(f"{tracking['macs'] / 1e9:.2f} G multiply-adds a frame")
+    if args.frames:
+        words.append(f"{tracking['frames_per_second']:.2f} frames a second")
+    print(", ".join(words))
 
 
 if __name__ == "__main__":
