@@ -100,7 +100,8 @@ def ratios(counts: dict[str, PartCount]) -> dict[str, float | None]:
 def format_parameters(counts: dict[str, PartCount]) -> str:
     """The counts of :func:`count_parameters` as one line of text: what trains by part, and the ratios."""
     trained = {name: part.trained for name, part in counts.items() if part.trained and not name.startswith(SIDE)}
-    if side := side_total(counts):
+    # a finished detector that something else is trained on has a frozen one
+    if side := sum(part.trained for name, part in counts.items() if name.startswith(SIDE)):
         trained = {"side": side, **trained}
     parts = ", ".join(f"{name} {count:,}" for name, count in trained.items())
     fractions = [f"{name} {value:.3%}" for name, value in ratios(counts).items() if value is not None]

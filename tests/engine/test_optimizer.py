@@ -152,6 +152,18 @@ def test_report_counts_by_part():
     assert all(part in text for part in ("48", "tower 20", "adapter 15", "neck 9", "other 4", "frozen 20", "70.588%"))
 
 
+def test_a_frozen_side_network_is_not_counted_as_trained():
+    counts = {
+        "tower": PartCount(frozen=100, trained=0),
+        "side: blocks": PartCount(frozen=30, trained=0),
+        "other": PartCount(frozen=0, trained=4),
+    }
+    text = format_parameters(counts)
+    assert text.startswith("trained parameters 4 (other 4); frozen 130;") and "side/tower 30.000%" in text
+    counts["side: blocks"] = PartCount(frozen=10, trained=20)
+    assert format_parameters(counts).startswith("trained parameters 24 (side 20, other 4); frozen 110;")
+
+
 @pytest.mark.parametrize("strategy,part,factor", [("side", "side", 7.0), ("full", "tower", 3.0)])
 def test_learning_rate_factors_of_the_config_reach_their_part(strategy, part, factor):
     cfg = model_zoo.get_config("quick/shapes_ow_effowt.yaml")
