@@ -18,15 +18,31 @@ from effowt_d2.utils.files import write_atomically
 from effowt_d2.utils.tensor_files import read_tensors, save_compressed
 
 
+def distributed(tensor: torch.Tensor, args: argparse.Namespace) -> torch.Tensor:
+    """A floating point tensor as the options say."""
+    if args.half:
+        return tensor.half()
+    return tensor if args.bfloat16 is None else to_bfloat16(tensor, args.bfloat16)
+
+
+def to_bfloat16(tensor: torch.Tensor, bits: int) -> torch.Tensor:
+    """The nearest bfloat16 numbers whose mantissa needs no more than so many bits; the others are zeros, which take no room."""
+    fraction, exponent = torch.frexp(tensor.float())
+    # 0.5 <= fraction < 1: its first bit is not stored
+    step = 2.0 ** (bits + 1)
+    return torch.ldexp((fraction * step).round() / step, exponent).bfloat16()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="IN")
     parser.add_argument("target", metavar="OUT")
     rounded = parser.add_mutually_exclusive_group()
     rounded.add_argument("--half", action="store_true", help="round floating point tensors to float16")
-    rounded.add_argument(
-        "--bfloat16", action="store_true", help="to bfloat16: coarser, and a seventh smaller when compressed"
+    bits = (
+        "to bfloat16 with so many of its 7 bits of mantissa (7): coarser; each bit is a twentieth of a compressed file"
     )
+    rounded.add_argument("--bfloat16", type=int, nargs="?", const=7, choices=range(1, 8), metavar="BITS", help=bits)
     args = parser.parse_args()
     try:
         checkpoint = read_tensors(args.source)
@@ -36,10 +52,7 @@ def main() -> int:
         sys.exit(
             f"export_checkpoint.py: error: {args.source} is not a checkpoint of effowt_d2; it has {list(checkpoint)}"
         )
-    model = checkpoint["model"]
-    if args.half or args.bfloat16:
-        dtype = torch.float16 if args.half else torch.bfloat16
-        model = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in model.items()}
+    model = {name: distributed(t, args) if t.is_floating_point() else t for name, t in checkpoint["model"].items()}
     if args.target.endswith(".pth"):
         content = {"model": model, HEADER: checkpoint[HEADER]}
         write_atomically(args.target, lambda stream: save_compressed(content, stream))

@@ -59,6 +59,14 @@ def test_a_header_that_is_no_json(tmp_path):
         read_safetensors(str(tmp_path / "a.safetensors"))
 
 
+def export(monkeypatch, *arguments):
+    tool = str(ROOT / "tools" / "export_checkpoint.py")
+    monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(tool, run_name="__main__")
+    return end.value.code
+
+
 @pytest.mark.parametrize("name", ["out.safetensors", "out.pth"])
 @pytest.mark.parametrize(
     "option, dtype", [((), torch.float32), (("--half",), torch.float16), (("--bfloat16",), torch.bfloat16)]
@@ -66,10 +74,26 @@ def test_a_header_that_is_no_json(tmp_path):
 def test_the_export_tool_makes_one(make_small, tmp_path, monkeypatch, name, option, dtype):
     source, model = make_small(), make_small(1)
     EffOWTCheckpointer(source, str(tmp_path)).save("model", iteration=7)
-    tool, out = str(ROOT / "tools" / "export_checkpoint.py"), str(tmp_path / name)
-    monkeypatch.setattr(sys, "argv", [tool, str(tmp_path / "model.pth"), out, *option])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(tool, run_name="__main__")
-    assert end.value.code == 0
-    EffOWTCheckpointer(model, complete=True).load(out)
+    assert export(monkeypatch, tmp_path / "model.pth", tmp_path / name, *option) == 0
+    EffOWTCheckpointer(model, complete=True).load(str(tmp_path / name))
     assert torch.equal(model.head[0].weight, source.head[0].weight.to(dtype).float())
+
+
+def test_fewer_bits_are_the_nearest_numbers_and_take_less_room(make_small, tmp_path, monkeypatch, capsys):
+    source, sizes = make_small(), []
+    torch.nn.init.normal_(source.head[0].weight)
+    EffOWTCheckpointer(source, str(tmp_path)).save("model", iteration=7)
+    for bits in (7, 4):
+        file = tmp_path / f"{bits}.pth"
+        assert export(monkeypatch, tmp_path / "model.pth", file, "--bfloat16", bits) == 0
+        model = make_small(1)
+        EffOWTCheckpointer(model, complete=True).load(str(file))
+        true, found = source.head[0].weight.detach(), model.head[0].weight.detach()
+        # half a step of the smallest number of that exponent
+        assert ((true - found).abs() <= 2.0 ** -(bits + 1) * true.abs() * (1 + 1e-6)).all()
+        fraction = torch.frexp(found).mantissa * 2 ** (bits + 1)
+        assert torch.equal(fraction, fraction.round()) and not torch.equal(true, found)
+        sizes.append(file.stat().st_size)
+    assert sizes[1] < sizes[0]
+    assert export(monkeypatch, tmp_path / "model.pth", tmp_path / "no.pth", "--bfloat16", 8) == 2
+    assert "--bfloat16" in capsys.readouterr().err and not (tmp_path / "no.pth").exists()
