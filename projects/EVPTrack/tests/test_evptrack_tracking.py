@@ -23,6 +23,7 @@ from helpers.centre_trackers import (
     outputs,
 )
 from helpers.tiny_clip import register_clips, vit
+from helpers.turning_camera import overlaps_of_a_dog
 from sot.export_onnx import export_step
 
 
@@ -36,6 +37,12 @@ def plain(tmp_path_factory):
     """A plain ViT with class token known to open_clip."""
     register_clips(tmp_path_factory.mktemp("clips"), {"tiny-evp-vit": vit(layers=2, width=32, head_width=8)})
     return "tiny-evp-vit"
+
+
+def test_the_shipped_tracker_keeps_a_dog_while_the_camera_turns():
+    overlaps = overlaps_of_a_dog("projects/EVPTrack/configs/real/evptrack_real_s.yaml")
+    # a box that stays has none in the end
+    assert overlaps.min() > 0.4, overlaps
 
 
 def test_time_rows_videos_and_bad_frames(model):
