@@ -26,7 +26,7 @@ def distributed(tensor: torch.Tensor, args: argparse.Namespace) -> torch.Tensor:
 
 
 def to_bfloat16(tensor: torch.Tensor, bits: int) -> torch.Tensor:
-    """The nearest bfloat16 numbers whose mantissa needs no more than so many bits; the others are zeros, which take no room."""
+    """The nearest bfloat16 numbers with so many bits of mantissa; those left over are zeros, which take little room."""
     fraction, exponent = torch.frexp(tensor.float())
     # 0.5 <= fraction < 1: its first bit is not stored
     step = 2.0 ** (bits + 1)
@@ -39,9 +39,7 @@ def main() -> int:
     parser.add_argument("target", metavar="OUT")
     rounded = parser.add_mutually_exclusive_group()
     rounded.add_argument("--half", action="store_true", help="round floating point tensors to float16")
-    bits = (
-        "to bfloat16 with so many of its 7 bits of mantissa (7): coarser; each bit is a twentieth of a compressed file"
-    )
+    bits = "to bfloat16 with so many of its 7 bits of mantissa (7): each bit less takes about a tenth off a compressed file"
     rounded.add_argument("--bfloat16", type=int, nargs="?", const=7, choices=range(1, 8), metavar="BITS", help=bits)
     args = parser.parse_args()
     try:

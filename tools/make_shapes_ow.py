@@ -13,7 +13,8 @@ import cv2
 from shapes_lab.baselines import BASELINES
 
 from effowt_d2.data.datasets.shapes_ow import (
-    TRAIN_CLIPS,
+    CLIPS,
+    EVALUATED,
     load_shapes_ow_clips,
     load_shapes_ow_images,
     load_shapes_ow_videos,
@@ -23,7 +24,7 @@ from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 from effowt_d2.evaluation import evaluate_tao_ow
 
 _SUBSETS = ("all", "known", "unknown")
-_SPLITS = ("train", "train_clips", "val", "test")
+_SPLITS = ("train", *CLIPS, *EVALUATED)
 
 
 def render(output: Path, splits: list[str], known: int) -> None:
@@ -32,10 +33,10 @@ def render(output: Path, splits: list[str], known: int) -> None:
         if name == "train":
             suffix = "" if known == DEFAULT_KNOWN else f"_{known}"
             records = load_shapes_ow_images(ImageSplit(known=known), output / "shapes_ow" / f"train{suffix}")
-        elif name == "train_clips":
-            records = load_shapes_ow_clips(TRAIN_CLIPS, output / "shapes_ow" / name)
+        elif name in CLIPS:
+            records = load_shapes_ow_clips(CLIPS[name], output / "shapes_ow" / name)
         else:
-            records = load_shapes_ow_videos(VideoSplit(name=name), output / "shapes_ow" / name)
+            records = load_shapes_ow_videos(EVALUATED[name], output / "shapes_ow" / name)
         print(f"{name}: {len(records)} images, {sum(len(r['annotations']) for r in records)} labelled objects")
 
 

@@ -59,3 +59,8 @@ def test_objects_of_photographs_are_recognised(embed):
     found = (embed([read_square(sample, 192) for sample in samples]) @ embed(words).T).argmax(dim=1)
     right = [words[i] == wanted[sample.label] for i, sample in zip(found, samples)]
     assert len(samples) > 30 and np.mean(right) > 0.5
+
+
+def test_words_of_no_caption_take_no_room():
+    words = torch.load(vlm_checkpoint(NAME), weights_only=True)["state_dict"]["token_embedding.weight"]
+    assert (~words.any(dim=1)).sum() == 26995

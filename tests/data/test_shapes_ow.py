@@ -51,6 +51,8 @@ def test_an_unknown_group_or_split_names_what_exists():
         known_shapes(5)
     with raises(ValueError, "clips", "train", "val", "test"):
         VideoSplit(name="clips")
+    with raises(ValueError, 3, 4):
+        VideoSplit(frames=3, changing=True)
 
 
 def test_a_wrong_word_names_the_vocabulary():

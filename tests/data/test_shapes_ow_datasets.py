@@ -11,7 +11,12 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from shapes_lab.baselines import BASELINES
 
-from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images, load_shapes_ow_videos, register_all_shapes_ow
+from effowt_d2.data.datasets.shapes_ow import (
+    EVALUATED,
+    load_shapes_ow_images,
+    load_shapes_ow_videos,
+    register_all_shapes_ow,
+)
 from effowt_d2.data.shapes_ow import ImageSplit, VideoSplit
 from effowt_d2.data.shapes_ow.vocabulary import (
     KNOWN_COUNTS,
@@ -126,7 +131,7 @@ def test_registered_name_renders_on_first_use(tmp_path, monkeypatch):
     name = "shapes_ow_val"
     saved = DatasetCatalog.pop(name, None)
     MetadataCatalog.pop(name, None)
-    monkeypatch.setattr("effowt_d2.data.datasets.shapes_ow.VideoSplit", lambda name: VIDEOS)
+    monkeypatch.setitem(EVALUATED, "val", VIDEOS)
     try:
         register_all_shapes_ow(tmp_path)
         records = DatasetCatalog.get(name)

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -210,3 +211,21 @@ def check_frozen(project: str, method: str, tower: str, **options) -> None:
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained <= changed and any("adapters" in name for name in trained) == (method == "lora")
     assert not any("positions" in name for name in model.state_dict())
+
+
+def check_types(project: str, tower: str) -> None:
+    """Types of tokens on a frozen tower change what is found, train at the base rate, and a tower that trains has none."""
+    from effowt_d2.engine import build_optimizer
+
+    options = {"MODEL__PEFT__METHOD": "none", "SOLVER__TOWER_LR_FACTOR": 0.1, "SOLVER__BASE_LR": 0.5}
+    plain, typed = (centre_model(project, tower, MODEL__SOT__CROP_TYPE_STD=std, **options) for std in (0.0, 1.0))
+    assert set(typed.state_dict()) - set(plain.state_dict()) == {"backbone.embedding.types"}
+    # of the same weights but for the types, which are made first
+    typed.load_state_dict(plain.state_dict(), strict=False)
+    templates, clip = made_clip(frames=2)
+    assert not outputs(plain, templates, clip)[0].equal(outputs(typed, templates, clip)[0])
+    optimizer = build_optimizer(centre_config(project, tower, **options), typed)
+    types = typed.backbone.embedding.types
+    assert [group["lr"] for group in optimizer.param_groups for p in group["params"] if p is types] == [0.5]
+    with pytest.raises(ValueError, match="MODEL.SOT.CROP_TYPE_STD.*1.0"):
+        centre_model(project, MODEL__SOT__CROP_TYPE_STD=1.0)

@@ -94,7 +94,9 @@ def test_the_result_is_loaded_as_tower_and_for_names(script, data, tmp_path, mon
 
     state = run(script, monkeypatch, data, tmp_path / "out", "--stages", "32:3")
     file = str(tmp_path / "out" / "model.pt")
-    assert Path(file).stat().st_size < 12e6
+    assert Path(file).stat().st_size < 9e6
+    # begin, end, and the words of a few labels and captions; those of no caption take no room
+    assert 2 < state["token_embedding.weight"].any(dim=1).sum() < 200
     tower = build_tower("RealCLIP-S-16", file)
     assert torch.equal(tower.trunk.trunk.pos_embed, state["visual.trunk.pos_embed"].float())
     towers = load_two_towers("RealCLIP-S-16", file, device="cpu", tower=tower)

@@ -48,7 +48,8 @@ def export(path: Path, model: nn.Module, words: torch.Tensor) -> None:
         words: (V, C) the token embedding at the start. Rows that are still alike belong to words of no caption; they
             become zeros, which take no room.
     """
-    state = {n: t.detach().cpu().half() if t.is_floating_point() else t for n, t in model.state_dict().items()}
+    state = {n: t.cpu() for n, t in model.state_dict().items()}
+    state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     table = state["token_embedding.weight"]
     table[(table == words.cpu().half()).all(dim=1)] = 0
     write_atomically(path, lambda stream: save_compressed({"state_dict": state}, stream))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -15,8 +14,18 @@ from effowt_d2.data.shapes_ow.vocabulary import DEFAULT_KNOWN, KNOWN_COUNTS
 
 from .records import DatasetRecords, load_records
 
-TRAIN_CLIPS = VideoSplit(name="train", videos=60)
-"""What ``shapes_ow_train_clips`` holds; ``shapes_ow_train_clips_changing`` the same with changing looks."""
+EVALUATED = {
+    "val": VideoSplit(name="val"),
+    "test": VideoSplit(name="test"),
+    "val_changing": VideoSplit(name="val", changing=True),
+}
+"""What ``shapes_ow_val`` and the others hold, by their folders' names."""
+
+CLIPS = {
+    "train_clips": VideoSplit(name="train", videos=60),
+    "train_clips_changing": VideoSplit(name="train", videos=60, changing=True),
+}
+"""What ``shapes_ow_train_clips`` and the other hold, videos to train on."""
 
 
 def load_shapes_ow_images(split: ImageSplit, folder: Path) -> list[dict]:
@@ -99,8 +108,8 @@ def _records(document: dict, folder: Path, *, instance_key: str) -> list[dict]:
 
 def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
     """Register ``shapes_ow_train``, ``_val``, ``_test`` (8 known shapes), the same with ``_4`` and ``_16``,
-    ``shapes_ow_train_clips``, videos to train on, and ``shapes_ow_val_changing`` and ``shapes_ow_train_clips_changing``,
-    the same videos with objects whose looks change.
+    ``shapes_ow_train_clips``, videos to train on, and ``shapes_ow_val_changing`` (with ``_4`` and ``_16``) and
+    ``shapes_ow_train_clips_changing``, the same videos with objects whose looks change.
 
     The frames of the val and test names are the same for every number of known shapes; only the groups they
     are scored by differ. Nothing is rendered or read here. Names already registered are left alone.
@@ -119,24 +128,16 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
             image_root=str(folder),
             evaluator_type="coco",
         )
-        for name in ("val", "test"):
+        for name, split in EVALUATED.items():
             folder = home / name
             _register(
                 f"shapes_ow_{name}{suffix}",
-                lambda split=VideoSplit(name=name), folder=folder: load_shapes_ow_videos(split, folder),
+                lambda split=split, folder=folder: load_shapes_ow_videos(split, folder),
                 json_file=str(folder / f"annotations_{known}.json"),
                 image_root=str(folder),
                 evaluator_type="tao_ow",
             )
-    folder = home / "val_changing"
-    _register(
-        "shapes_ow_val_changing",
-        lambda folder=folder: load_shapes_ow_videos(VideoSplit(name="val", changing=True), folder),
-        json_file=str(folder / f"annotations_{DEFAULT_KNOWN}.json"),
-        image_root=str(folder),
-        evaluator_type="tao_ow",
-    )
-    for name, split in (("train_clips", TRAIN_CLIPS), ("train_clips_changing", replace(TRAIN_CLIPS, changing=True))):
+    for name, split in CLIPS.items():
         folder = home / name
         _register(
             f"shapes_ow_{name}",

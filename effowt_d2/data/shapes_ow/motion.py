@@ -61,7 +61,11 @@ def sample_tracks(
 def change_looks(rng: np.random.Generator, tracks: list[Track]) -> list[Track]:
     """The same tracks, each with another texture and colour at the end than at the start; the shape stays.
 
-    The colour changes through a quarter of the video that begins in its second quarter or later, the texture halfway.
+    The colour changes through a quarter of the video that begins in its second quarter, the texture halfway through that.
+
+    Args:
+        rng: source of randomness.
+        tracks: of 4 frames at least, or the change has no end.
     """
     changed = []
     for track in tracks:
@@ -72,8 +76,8 @@ def change_looks(rng: np.random.Generator, tracks: list[Track]) -> list[Track]:
             "colours": [word for word in COLOURS if word != track.look.colour],
         }
         target = sample_look(rng, **words)
-        shares = np.clip((np.arange(frames) - rng.uniform(0.25, 0.5) * frames) / (0.25 * frames), 0, 1)
-        looks = tuple(look_between(track.look, target, float(share)) for share in shares)
+        fractions = np.clip((np.arange(frames) - rng.uniform(0.25, 0.5) * frames) / (0.25 * frames), 0, 1)
+        looks = tuple(look_between(track.look, target, float(fraction)) for fraction in fractions)
         changed.append(replace(track, looks=looks))
     return changed
 

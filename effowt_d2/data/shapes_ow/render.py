@@ -86,16 +86,16 @@ def sample_look(
     )
 
 
-def look_between(first: Look, last: Look, share: float) -> Look:
+def look_between(first: Look, last: Look, fraction: float) -> Look:
     """The first look on its way to the last one: mixed colours, and the texture of the nearer one.
 
     Args:
         first, last: looks; shape, aspect and the place of the texture stay those of the first.
-        share: 0 to 1.
+        fraction: of the way, 0 to 1.
     """
-    near = first if share < 0.5 else last
+    near = first if fraction < 0.5 else last
     base, accent = (
-        (1 - share) * np.array(a) + share * np.array(b)
+        (1 - fraction) * np.array(a) + fraction * np.array(b)
         for a, b in ((first.base, last.base), (first.accent, last.accent))
     )
     return replace(first, texture=near.texture, colour=near.colour, base=tuple(base), accent=tuple(accent))

@@ -20,6 +20,7 @@ from .render import Pose, draw_object, finish_frame, sample_light, sample_photom
 from .vocabulary import KNOWN_COUNTS
 
 _STREAMS = {"val": 1, "test": 2, "train": 3}
+_LEAST_CHANGING = 4  # frames in which a change has an end
 _CHANGES = 1  # random stream of the changes, which leaves the others as they are
 _REACH = 28  # how far the camera may shift, in pixels
 
@@ -35,7 +36,8 @@ class VideoSplit:
         objects: least and most objects in a video, look-alikes not counted.
         radii: least and greatest object radius in pixels.
         seed: the benchmark's seed.
-        changing: every object turns into another texture and colour, see :func:`change_looks`; all else is as without.
+        changing: every object turns into another texture and colour, see :func:`change_looks`; all else is as without, the categories too,
+            which are those of the first frame.
     """
 
     name: str = "val"
@@ -50,6 +52,8 @@ class VideoSplit:
     def __post_init__(self) -> None:
         if self.name not in _STREAMS:
             raise ValueError(f"ShapesOW has no video split '{self.name}'; it has {', '.join(_STREAMS)}")
+        if self.changing and self.frames < _LEAST_CHANGING:
+            raise ValueError(f"changing looks need {_LEAST_CHANGING} frames or more, got {self.frames}")
 
     @property
     def parameters(self) -> dict:

@@ -16,6 +16,7 @@ from helpers.centre_trackers import (
     check_gradients,
     check_one_call_or_many,
     check_rows,
+    check_types,
     check_videos,
     gradient_of_the_first_frame,
     made_clip,
@@ -157,6 +158,10 @@ def test_on_a_frozen_plain_tower(plain, method):
     check_frozen("AQATrack", method, plain)
 
 
+def test_types_of_tokens_on_a_frozen_tower(plain):
+    check_types("AQATrack", plain)
+
+
 def losses(**options):
     model = centre_model("AQATrack", **options).train()
     torch.manual_seed(1)
@@ -176,14 +181,13 @@ EFFECTS = {
     "MODEL.CENTRE_HEAD.GIOU_WEIGHT": 1.0,
     "MODEL.CENTRE_HEAD.L1_WEIGHT": 1.0,
     "MODEL.CENTRE_HEAD.RADIUS": "exact",
-    "MODEL.SOT.CROP_TYPE_STD": 1.0,
 }
 
 
 def test_every_key_has_an_effect():
     cfg = centre_config("AQATrack")
     keys = {f"MODEL.{node}.{key}" for node in ("AQATRACK", "CENTRE_HEAD") for key in cfg.MODEL[node]}
-    assert keys | {"MODEL.SOT.CROP_TYPE_STD"} == set(EFFECTS)
+    assert keys == set(EFFECTS)
     usual = losses()
     for key, value in EFFECTS.items():
         assert losses(**{key.replace(".", "__"): value}) != usual, key

@@ -16,6 +16,7 @@ from helpers.centre_trackers import (
     check_gradients,
     check_one_call_or_many,
     check_rows,
+    check_types,
     check_videos,
     gradient_of_the_first_frame,
     made_clip,
@@ -141,6 +142,10 @@ def test_a_cut_between_frames_changes_gradients_alone():
 @pytest.mark.parametrize("method", ["none", "lora"])
 def test_on_a_frozen_plain_tower(plain, method):
     check_frozen("EVPTrack", method, plain)
+
+
+def test_types_of_tokens_on_a_frozen_tower(plain):
+    check_types("EVPTrack", plain)
 
 
 def test_what_is_new_trains_at_either_rate():

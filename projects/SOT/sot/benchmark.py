@@ -80,7 +80,7 @@ def measure_tracking(cfg: CfgNode, frames: int) -> dict[str, float]:
         frames: timed; 0: no ``frames_per_second``.
 
     Returns:
-        ``parameters`` of the whole model before the merge, ``trained`` ones among them, ``macs`` (multiply-adds) of a frame, and
+        ``parameters`` of the whole model before the merge, ``trained`` ones among them, ``macs`` (multiply-adds of a frame's matrix products and convolutions), and
         ``frames_per_second``, the faster of two runs.
     """
     model = _build(cfg)
@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config-file", required=True, help="of a tracker with MODEL.PEFT.METHOD lora or tmoe")
     parser.add_argument("--batch", type=int, default=2, help="samples a step (2)")
     parser.add_argument("--steps", type=int, default=2, help="timed steps, the fastest counts (2); 0: none")
-    parser.add_argument("--frames", type=int, default=5, help="tracked frames (5); 0: none")
+    parser.add_argument("--frames", type=int, default=5, help="timed frames (5); 0: none")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config keys and values in turn")
     args = parser.parse_args(argv)

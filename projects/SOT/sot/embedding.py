@@ -86,21 +86,22 @@ class TokenEmbedding(nn.Module):
 class SeparatePositions(nn.Module):
     """Adds a table of positions of its own to each crop (AQATrack, arXiv 2403.10574).
 
-    In the releases nothing else distinguishes the crops: their towers train, and the tables with them. A frozen tower needs
-    types of tokens to tell the target's from the others.
+    In the releases nothing else distinguishes the crops: their towers train, and the tables with them. For a frozen tower
+    there are types of tokens besides.
 
     Args:
         positions: (d, g, g) those of the pre-trained tower; resized to each grid once.
         template_grid, search_grid: (h, w) and (H, W).
         trains: whether the tower does. The tables of a frozen one are frozen, and in no checkpoint.
-        type_std: standard deviation that types as those of :class:`TokenEmbedding` start with; 0: no types.
+        type_std: standard deviation that types as those of :class:`TokenEmbedding` start with; 0: no types. A tower that
+            trains has none.
 
     Attributes:
         types: (3, d), trained, or None.
         of_tower: whether it trains as the tower does.
 
     Raises:
-        ValueError: the deviation is negative.
+        ValueError: the deviation is negative, or not 0 with a tower that trains.
     """
 
     scales = ("types",)
@@ -116,6 +117,8 @@ class SeparatePositions(nn.Module):
     ):
         super().__init__()
         self.of_tower = trains
+        if trains and type_std:
+            raise bad_argument("type_std", f"must be 0 with a tower that trains, got {type_std}")
         self.types = _token_types(positions, type_std) if check_number("type_std", type_std, 0) else None
         for name, grid in (("template_positions", template_grid), ("search_positions", search_grid)):
             table = _sequence(resize_positions(positions.detach(), grid)[None])
