@@ -214,7 +214,7 @@ def check_frozen(project: str, method: str, tower: str, **options) -> None:
 
 
 def check_types(project: str, tower: str) -> None:
-    """Types of tokens on a frozen tower change what is found, train at the base rate, and a tower that trains has none."""
+    """Types of tokens change what is found; they train at the base rate, or at that of a tower that trains."""
     from effowt_d2.engine import build_optimizer
 
     options = {"MODEL__PEFT__METHOD": "none", "SOLVER__TOWER_LR_FACTOR": 0.1, "SOLVER__BASE_LR": 0.5}
@@ -227,5 +227,12 @@ def check_types(project: str, tower: str) -> None:
     optimizer = build_optimizer(centre_config(project, tower, **options), typed)
     types = typed.backbone.embedding.types
     assert [group["lr"] for group in optimizer.param_groups for p in group["params"] if p is types] == [0.5]
-    with pytest.raises(ValueError, match="MODEL.SOT.CROP_TYPE_STD.*1.0"):
-        centre_model(project, MODEL__SOT__CROP_TYPE_STD=1.0)
+    # those of a tower that trains are trained as it is
+    options["MODEL__PEFT__METHOD"] = "full"
+    typed = centre_model(project, MODEL__SOT__CROP_TYPE_STD=1.0, **options)
+    optimizer = build_optimizer(centre_config(project, **options), typed)
+    types = typed.backbone.embedding.types
+    rates = [group["lr"] for group in optimizer.param_groups for p in group["params"] if p is types]
+    assert rates == [pytest.approx(0.05)]
+    with pytest.raises(ValueError, match="MODEL.SOT.CROP_TYPE_STD.*-1.0"):
+        centre_model(project, MODEL__SOT__CROP_TYPE_STD=-1.0)

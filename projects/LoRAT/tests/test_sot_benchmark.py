@@ -2,6 +2,7 @@
 
 import pytest
 from detectron2.modeling import build_model
+from helpers.centre_trackers import centre_config
 from helpers.tiny_trackers import tracker_config
 from sot.benchmark import main, measure_tracking, measure_training
 
@@ -45,3 +46,12 @@ def test_size_and_multiply_adds_of_a_tracked_frame(tiny):
     more = measure_tracking(tracker_config("lorat", "LoRAT", tiny, MODEL__PEFT__METHOD="lora", MODEL__PEFT__RANK=16), 0)
     assert more["parameters"] > found["parameters"] and more["macs"] == found["macs"] > 0
     assert "frames_per_second" not in more
+
+
+@pytest.mark.parametrize("project", ["AQATrack", "EVPTrack"])
+def test_trackers_that_carry_something_are_measured_too(project, tmp_path, capsys):
+    cfg = centre_config(project, MODEL__PEFT__METHOD="lora", MODEL__SOT__CROP_TYPE_STD=1.0)
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    main(["--config-file", str(tmp_path / "config.yaml"), "--batch", "1", "--steps", "1", "--frames", "1"])
+    printed = capsys.readouterr().out
+    assert "gradients, MiB" in printed and "frames a second" in printed and " trained, " in printed

@@ -82,8 +82,7 @@ def add_centre_config(cfg: CN) -> None:
     add_config(cfg)
     if "CENTRE_HEAD" in cfg.MODEL:
         return
-    # standard deviation at the start of types of tokens as LoRAT has them, for a frozen tower; 0: none, as in the releases,
-    # and with a tower that trains
+    # standard deviation at the start of types of tokens as LoRAT has them, for a frozen tower; 0: none, as in the releases
     cfg.MODEL.SOT.CROP_TYPE_STD = 0.0
     cfg.MODEL.CENTRE_HEAD = CN()
     # 3: scores, offsets and sizes; 2: scores and boxes

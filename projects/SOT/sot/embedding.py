@@ -93,15 +93,14 @@ class SeparatePositions(nn.Module):
         positions: (d, g, g) those of the pre-trained tower; resized to each grid once.
         template_grid, search_grid: (h, w) and (H, W).
         trains: whether the tower does. The tables of a frozen one are frozen, and in no checkpoint.
-        type_std: standard deviation that types as those of :class:`TokenEmbedding` start with; 0: no types. A tower that
-            trains has none.
+        type_std: standard deviation that types as those of :class:`TokenEmbedding` start with; 0: no types.
 
     Attributes:
         types: (3, d), trained, or None.
-        of_tower: whether it trains as the tower does.
+        of_tower: whether it trains as the tower does, types too.
 
     Raises:
-        ValueError: the deviation is negative, or not 0 with a tower that trains.
+        ValueError: the deviation is negative.
     """
 
     scales = ("types",)
@@ -117,8 +116,6 @@ class SeparatePositions(nn.Module):
     ):
         super().__init__()
         self.of_tower = trains
-        if trains and type_std:
-            raise bad_argument("type_std", f"must be 0 with a tower that trains, got {type_std}")
         self.types = _token_types(positions, type_std) if check_number("type_std", type_std, 0) else None
         for name, grid in (("template_positions", template_grid), ("search_positions", search_grid)):
             table = _sequence(resize_positions(positions.detach(), grid)[None])
