@@ -9,7 +9,7 @@ import torch
 from conftest import clip, tiny_memory
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
-from helpers import own_data
+from helpers import ROOT, own_data
 from helpers.messages import raises
 from helpers.tiny_detector import picture, sharpen
 from track_memory.clips import ClipMapper, clip_records
@@ -19,7 +19,7 @@ from effowt_d2.data import TwoViewMapper, build_train_loader
 from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_clips
 from effowt_d2.data.shapes_ow import VideoSplit
-from effowt_d2.engine import OpenWorldTrainer
+from effowt_d2.engine import OpenWorldTrainer, make_config
 
 KINDS = ("queries", "tokens")
 CLIPS = [clip((0, 1), (0, 1), (1, 2), (0, 2)), clip((0,), (), (0, 2), (2,))]
@@ -187,4 +187,7 @@ def test_clips_of_shapes_label_known_shapes_only(tmp_path):
     records = load_shapes_ow_clips(VideoSplit(name="train", videos=2, frames=3, size=96), tmp_path / "clips")
     assert len(records) == 6 and set(records.open_world) >= {"known"}
     assert {record["video_id"] for record in records} == {1, 2}
-    assert "shapes_ow_train_clips" in DatasetCatalog.list()
+    cfg = make_config(str(ROOT / "projects/TrackMemory/configs/shapes_ow_memory.yaml"))
+    assert "shapes_ow_train_clips_changing" in cfg.DATASETS.TRAIN and set(cfg.DATASETS.TRAIN) <= set(
+        DatasetCatalog.list()
+    )
