@@ -1,6 +1,6 @@
 """Cost of a model: parameters, multiply-adds, and bytes that autograd saves for the backward pass."""
 
-from .flops import count_call, count_flops
+from .flops import count_call, count_flops, multiply_adds
 from .parameters import PartCount, count_parameters, format_parameters, model_parts, ratios, side_total
 from .saved_bytes import count_saved_bytes, dummy_batch
 from .training_memory import training_memory
@@ -14,6 +14,7 @@ __all__ = [
     "format_parameters",
     "dummy_batch",
     "model_parts",
+    "multiply_adds",
     "ratios",
     "side_total",
     "training_memory",

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["count_call", "count_flops"]
+__all__ = ["count_call", "count_flops", "multiply_adds"]
 
 
 def count_flops(model: nn.Module, size: tuple[int, int], *, proposals: int, detections: int) -> dict[str, int]:
@@ -51,7 +51,7 @@ def count_call(model: nn.Module, call: Callable[[nn.Module], object]) -> int:
         ValueError: the model has real weights.
     """
     with _without_values(model) as copied:
-        return _count(lambda: call(copied))
+        return multiply_adds(lambda: call(copied))
 
 
 @contextmanager
@@ -96,16 +96,19 @@ def _count_parts(model: nn.Module, size: tuple[int, int], proposals: int, detect
 
     pixels = torch.empty(1, 3, height, width)
     return {
-        "tower": _count(lambda: backbone.tower(pixels, taps=numbers)),
-        "side or neck": _count(lambda: backbone.strategy(pixels, {n: tap for n in numbers}, None)),
-        "RPN": _count(lambda: rpn.rpn_head([levels[name] for name in rpn.in_features])),
-        "cascade heads": _count(lambda: run_cascade(regions(proposals, cascade.box_pooler))),
-        "ReID": _count(lambda: reid.embed(reid.fc(reid.convs(regions(detections, reid.pooler))))),
+        "tower": multiply_adds(lambda: backbone.tower(pixels, taps=numbers)),
+        "side or neck": multiply_adds(lambda: backbone.strategy(pixels, {n: tap for n in numbers}, None)),
+        "RPN": multiply_adds(lambda: rpn.rpn_head([levels[name] for name in rpn.in_features])),
+        "cascade heads": multiply_adds(lambda: run_cascade(regions(proposals, cascade.box_pooler))),
+        "ReID": multiply_adds(lambda: reid.embed(reid.fc(reid.convs(regions(detections, reid.pooler))))),
     }
 
 
-def _count(call: Callable[[], object]) -> int:
-    """Multiply-adds of a call; torch counts each as two operations."""
+def multiply_adds(call: Callable[[], object]) -> int:
+    """Multiply-adds of the matrix products and convolutions of a call, with real tensors or without values.
+
+    torch's counter does not include every fused attention: call with the math backend of ``torch.nn.attention``.
+    """
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: _batched_products}) as counter:
         call()
     return counter.get_total_flops() // 2

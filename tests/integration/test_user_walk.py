@@ -59,7 +59,7 @@ def test_a_project_of_ones_own(tmp_path):
     run_python("project.py", cwd=tmp_path)
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 19
-    # two classes: it starts at ln 2 = 0.69; four seeds of Detectron2 v0.6 and of main ended at 0.25 to 0.35, but one of main at 0.67
+    # two classes: it starts at ln 2 = 0.69; four seeds with Detectron2 v0.6 and with main end at 0.25 to 0.35, seed 1 of main at 0.67
     assert metrics["loss_cls"] < 0.5, metrics
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["reloaded"] == found["small"] == found["trained"]

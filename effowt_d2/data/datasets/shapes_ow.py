@@ -124,8 +124,7 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
         _register(
             f"shapes_ow_train{suffix}",
             lambda split=ImageSplit(known=known), folder=folder: load_shapes_ow_images(split, folder),
-            json_file=str(folder / "annotations.json"),
-            image_root=str(folder),
+            folder / "annotations.json",
             evaluator_type="coco",
         )
         for name, split in EVALUATED.items():
@@ -133,8 +132,7 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
             _register(
                 f"shapes_ow_{name}{suffix}",
                 lambda split=split, folder=folder: load_shapes_ow_videos(split, folder),
-                json_file=str(folder / f"annotations_{known}.json"),
-                image_root=str(folder),
+                folder / f"annotations_{known}.json",
                 evaluator_type="tao_ow",
             )
     for name, split in CLIPS.items():
@@ -142,14 +140,15 @@ def register_all_shapes_ow(root: str | os.PathLike | None = None) -> None:
         _register(
             f"shapes_ow_{name}",
             lambda split=split, folder=folder: load_shapes_ow_clips(split, folder),
-            json_file=str(folder / f"annotations_{DEFAULT_KNOWN}.json"),
-            image_root=str(folder),
+            folder / f"annotations_{DEFAULT_KNOWN}.json",
             evaluator_type="tao_ow",
             split="train",
         )
 
 
-def _register(name: str, load, **metadata) -> None:
+def _register(name: str, load, annotations: Path, **metadata) -> None:
+    """Register a dataset whose annotation file lies in the folder of its images."""
     if name not in DatasetCatalog.list():
         DatasetCatalog.register(name, load)
-        MetadataCatalog.get(name).set(thing_classes=["object"], **metadata)
+        files = {"json_file": str(annotations), "image_root": str(annotations.parent)}
+        MetadataCatalog.get(name).set(thing_classes=["object"], **files, **metadata)

@@ -17,9 +17,8 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from effowt_d2.analysis import count_saved_bytes, training_memory
+from effowt_d2.analysis import count_saved_bytes, multiply_adds, training_memory
 from effowt_d2.engine import find_config, make_config
 from effowt_d2.modeling.peft import merge
 
@@ -93,10 +92,8 @@ def measure_tracking(cfg: CfgNode, frames: int) -> dict[str, float]:
     frame = torch.randint(0, 256, (3, 480, 854), dtype=torch.uint8)
     # the third frame: the memory of the first ones is there
     state, _ = model.step(model.start(frame, [[300.0, 200, 400, 300]]), frame)
-    # the counter does not know every fused attention
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.step(state, frame)
-    found["macs"] = counter.get_total_flops() // 2
+    with sdpa_kernel(SDPBackend.MATH):
+        found["macs"] = multiply_adds(lambda: model.step(state, frame))
 
     def follow() -> None:
         now = state
