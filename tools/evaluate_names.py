@@ -100,14 +100,16 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def format_figures(figures: dict) -> str:
-    """A row per subset: counts, then percent right and, in brackets, by chance for each field."""
+    """A row per subset: counts, percent named and how many of these are right, then percent right and, in brackets, by
+    chance for each field."""
     fields = list(figures["all"])
     rows = []
     for subset, scores in figures.items():
         counts = scores["name"]
         cells = [f"{scores[field]['right']:.1f} ({scores[field]['chance']:.2f})" for field in fields]
-        rows.append([subset, counts["tracks"], counts["found"], *cells, f"{counts['confidence']:.1f}"])
-    headers = ["subset", "true tracks", "found", *fields, "confidence"]
+        named = f"{counts['named']:.1f}", f"{counts['precision']:.1f}"
+        rows.append([subset, counts["tracks"], counts["found"], *named, *cells, f"{counts['confidence']:.1f}"])
+    headers = ["subset", "true tracks", "found", "named", "right of named", *fields, "confidence"]
     return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
@@ -121,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"evaluate_names.py: error: {problem}", file=sys.stderr)
         return 2
     print(format_figures(figures))
-    print("\npercent of the found tracks named right (by chance), and their mean confidence")
+    print("\npercent of the found tracks: with a name, named right (by chance), mean confidence")
     if args.json:
         Path(args.json).write_text(json.dumps(figures, indent=1))
     return 0

@@ -19,7 +19,7 @@ from effowt_d2.evaluation import evaluate_tao_ow, evaluate_with_trackeval, forma
 from effowt_d2.evaluation.ground_truth import load_ground_truth, read_video_dataset
 from effowt_d2.evaluation.groups import SUBSETS
 from effowt_d2.evaluation.result_formats import read_results
-from effowt_d2.evaluation.switches import count_switches
+from effowt_d2.evaluation.switches import count_identities
 from effowt_d2.formats import FORMATS, read_dataset
 from effowt_d2.formats.read import read_json
 
@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--known", help="the known categories; default: those of the file, or TAO's", **category)
     parser.add_argument("--distractor", help="categories that are neither known nor unknown", **category)
     parser.add_argument("--groups", help='a JSON file {"known": [names or ids], "distractor": [...]} in their place')
-    switches = "count identity switches at IoU 0.5, of results with this score or more"
+    switches = "count identity switches and kept objects at IoU 0.5, of results with this score or more"
     parser.add_argument("--switches", type=float, metavar="SCORE", help=switches)
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
     parser.add_argument("--check", action="store_true", help="compare with trackeval (slow); TAO format only")
@@ -77,12 +77,9 @@ def main() -> int:
     print(format_table(scores))
     print(f"\npercent; at most {args.max_detections or 'unlimited'} results an image")
     if args.switches is not None:
-        counts = count_switches(truth, results, args.subsets, groups=groups, min_score=args.switches)
-        print(
-            "\n".join(
-                f"{name}: {found} identity switches of {total} objects" for name, (found, total) in counts.items()
-            )
-        )
+        counts = count_identities(truth, results, args.subsets, groups=groups, min_score=args.switches)
+        for name, (objects, switches, kept) in counts.items():
+            print(f"{name}: {switches} identity switches of {objects} objects, {kept} kept by one track")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump({"max_detections": args.max_detections, "scores": scores}, file, indent=1)

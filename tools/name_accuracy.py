@@ -146,9 +146,10 @@ def name_accuracy(
         field: what has to be right: "name", or a part of it such as ShapesOW's "shape".
 
     Returns:
-        ``tracks``: how many; ``found``: those that a found track stands for; ``right``: percent of the found ones that
-        are named right; ``chance``: percent that a random word of the vocabulary would be; ``confidence``: their mean
-        confidence in percent. The last three are NaN where nothing was found.
+        ``tracks``: how many; ``found``: those that a found track stands for; ``named``: percent of the found ones that
+        have a name; ``precision``: percent of the named ones whose name is right, NaN without any; ``right``: percent of
+        the found ones that are named right; ``chance``: percent that a random word of the vocabulary would be;
+        ``confidence``: their mean confidence in percent. All but the counts are NaN where nothing was found.
     """
     meaning = {record["name"]: record[field] for record in categories.values()}
     meanings = [meaning.get(word) for word in vocabulary]
@@ -156,9 +157,12 @@ def name_accuracy(
     found = [track for track in tracks if track.name is not None]
     truths = [categories[track.category][field] for track in found]
     right = [meaning.get(track.name) == truth for track, truth in zip(found, truths)]
+    named = [bool(track.name) for track in found]
     return {
         "tracks": len(tracks),
         "found": len(found),
+        "named": _percent(named),
+        "precision": _percent([good for good, name in zip(right, named) if name]),
         "right": _percent(right),
         "chance": _percent([counts.get(truth, 0) / len(vocabulary) for truth in truths]),
         "confidence": _percent([track.confidence for track in found]),

@@ -1,7 +1,9 @@
-"""Who holds each ground-truth track in which frame, and identity switches."""
+"""Who holds each ground-truth track in which frame: identity switches, and objects that keep one identity."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -13,10 +15,12 @@ from .result_formats import read_results
 from .results_io import Results
 from .tao_ow import groups_for
 
-__all__ = ["Followed", "count_switches", "follow"]
+__all__ = ["Followed", "Identities", "count_identities", "follow"]
 
 # from this IoU on a track holds an object, as in the MOT metrics
 MATCH_IOU = 0.5
+# an object is kept by a track that holds it in this share of its frames
+KEPT_SHARE = 0.5
 
 
 @dataclass
@@ -44,6 +48,19 @@ class Followed:
         """Frames (the last before, the first after) between which another id took over, by place in ``places``."""
         held = [place for place, track_id in enumerate(self.held_by) if track_id >= 0]
         return [(a, b) for a, b in zip(held, held[1:]) if self.held_by[a] != self.held_by[b]]
+
+    def longest(self) -> int:
+        """Frames of the id that is on it most often."""
+        return max(Counter(track_id for track_id in self.held_by if track_id >= 0).values(), default=0)
+
+
+class Identities(NamedTuple):
+    """Objects of a subset, how often their identity switches, and how many of them one track holds in half of the
+    object's frames or more."""
+
+    objects: int
+    switches: int
+    kept: int
 
 
 def follow(
@@ -83,22 +100,20 @@ def follow(
     return list(tracks.values())
 
 
-def count_switches(
+def count_identities(
     gt: GroundTruth,
     results: Results | str,
     subsets: Sequence[str],
     *,
     groups: CategoryGroups | Mapping | None = None,
     min_score: float = 0.3,
-) -> dict[str, tuple[int, int]]:
-    """Identity switches at IoU 0.5, see :func:`follow`: changes of the result that holds an object, gaps passed over.
+) -> dict[str, Identities]:
+    """Identity switches at IoU 0.5, see :func:`follow`: changes of the result that holds an object, gaps passed over;
+    and the objects that one track keeps.
 
     Args:
         gt, results, groups, subsets: as in :func:`effowt_d2.evaluation.evaluate_tao_ow`.
         min_score: results with a lower score take no part.
-
-    Returns:
-        Per subset the switches, and the objects.
     """
     results = read_results(results, gt)
     used = (results.score >= min_score) & np.isin(results.image_id, gt.image_ids)
@@ -110,10 +125,14 @@ def count_switches(
     tracks = follow(*([column[place] for place in order] for column in (*labelled, *found)))
     category = dict(zip(gt.track.tolist(), gt.category.tolist()))
     chosen = groups_for(gt, groups, subsets)
-    counts = np.array([len(track.switches()) for track in tracks])
+    switches = np.array([len(track.switches()) for track in tracks])
+    kept = np.array([track.longest() >= KEPT_SHARE * len(track.places) for track in tracks])
     categories = np.array([category[track.track_id] for track in tracks])
     members = {subset: chosen.members(subset, categories) for subset in subsets}
-    return {subset: (int(counts[mask].sum()), int(mask.sum())) for subset, mask in members.items()}
+    return {
+        subset: Identities(int(mask.sum()), int(switches[mask].sum()), int(kept[mask].sum()))
+        for subset, mask in members.items()
+    }
 
 
 def _by_image(image: np.ndarray, count: int, *columns: np.ndarray) -> list[list[np.ndarray]]:

@@ -33,7 +33,7 @@ def test_scores_are_printed_and_written(tmp_path):
     assert_says(printed, f"{expected['unknown']['OWTA']:.2f}", 5, "trackeval")
 
 
-def test_identity_switches_are_counted_by_group(tmp_path, monkeypatch, capsys):
+def test_identity_switches_and_kept_objects_are_counted_by_group(tmp_path, monkeypatch, capsys):
     truth = own_data.tao()
     results = [
         {"image_id": a["image_id"], "track_id": a["track_id"], "bbox": a["bbox"], "score": 0.9, "category_id": 1}
@@ -43,16 +43,19 @@ def test_identity_switches_are_counted_by_group(tmp_path, monkeypatch, capsys):
         [r for r, a in zip(results, truth["annotations"]) if (a["category_id"] in (3, 7)) == flag]
         for flag in (True, False)
     )
-    # an object of each group changes hands: the unknown one twice, and by a result too weak to count once more
+    # an object of each group changes hands: the known one once, the unknown one in every frame, and by a result too weak
+    # to count once more
     known[-1]["track_id"] += 100
     unknown[1]["track_id"] += 100
+    unknown[2]["track_id"] += 101
     results.append({**unknown[2], "track_id": 200, "score": 0.2})
     gt, found = write(tmp_path, truth, results)
     arguments = ["--gt", gt, "--results", found, "--known", "3", "7", "--switches", "0.3"]
     assert call(monkeypatch, "evaluate_tao_ow.py", *arguments) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "switches" in line]
-    objects = {name: (int(count), int(total)) for name, count, _, _, _, total, _ in lines}
-    assert objects == {"all:": (3, 3), "known:": (1, 2), "unknown:": (2, 1)}
+    counts = {line[0]: tuple(int(word) for word in line if word.isdecimal()) for line in lines}
+    # switches, objects, and those that one track holds in two of their three frames
+    assert counts == {"all:": (3, 3, 2), "known:": (1, 2, 2), "unknown:": (2, 1, 0)}
 
 
 def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):

@@ -113,11 +113,14 @@ def test_the_figures_by_hand():
     figures = name_accuracy(tracks, vocabulary, CATEGORIES)
     # white is no word of the vocabulary: chance is 1/4, 1/4 and 0
     expected = {"tracks": 4, "found": 3, "right": 100 / 3, "chance": 50 / 3, "confidence": 50.0}
-    assert figures == pytest.approx(expected)
+    # the fourth was looked at and has no name
+    assert figures == pytest.approx({**expected, "named": 200 / 3, "precision": 50.0})
     warm = name_accuracy(tracks, vocabulary, CATEGORIES, "warm")
     assert (warm["right"], warm["chance"]) == (pytest.approx(200 / 3), pytest.approx(100 / 3 * (0.25 + 0.5 + 0.25)))
     nothing = name_accuracy(tracks[2:3], vocabulary, CATEGORIES)
     assert (nothing["tracks"], nothing["found"]) == (1, 0) and math.isnan(nothing["right"])
+    unnamed = name_accuracy(tracks[3:], vocabulary, CATEGORIES)
+    assert unnamed["named"] == 0 and math.isnan(unnamed["precision"])
 
 
 def call(monkeypatch, *arguments):
@@ -138,9 +141,9 @@ def test_the_tool_prints_and_writes_them(colours, config_file, tmp_path, monkeyp
     assert call(monkeypatch, *base, "--gt") == 0
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     rows = {cells[0].strip(): [cell.strip() for cell in cells[1:-1]] for cells in rows}
-    assert rows["all"] == ["3", "3", "66.7 (25.00)", "100.0 (50.00)"]
-    assert rows["known"] == ["1", "1", "100.0 (25.00)", "100.0 (50.00)"]
-    assert rows["unknown"][2] == "50.0 (25.00)"
+    assert rows["all"] == ["3", "3", "100.0", "66.7", "66.7 (25.00)", "100.0 (50.00)"]
+    assert rows["known"] == ["1", "1", "100.0", "100.0", "100.0 (25.00)", "100.0 (50.00)"]
+    assert rows["unknown"][2:5] == ["100.0", "50.0", "50.0 (25.00)"]
     (tmp_path / "results.json").write_text(json.dumps(some_results()))
     (tmp_path / "words.txt").write_text("red\nsky\n")
     results = ["--results", tmp_path / "results.json", "--vocabulary", tmp_path / "words.txt"]
