@@ -14,6 +14,7 @@ from effowt_d2.formats import DatasetError, read_dataset
 from effowt_d2.utils.boxes import xyxy_to_xywh
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)
+CATEGORIES = [{"id": 1, "name": "red square"}, {"id": 2, "name": "blue square"}]
 
 
 def write_dataset(folder, sides=(40, 30)):
@@ -26,22 +27,22 @@ def write_dataset(folder, sides=(40, 30)):
         cv2.imwrite(str(folder / f"{number}.png"), image)
         images.append({"id": number, "file_name": f"{number}.png", "width": 80, "height": 60})
         polygon = [10, 5, 10 + side, 5, 10 + side, 5 + side, 10, 5 + side]
-        label = {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": [polygon]}
+        label = {"id": number, "image_id": number, "category_id": number, "iscrowd": 0, "segmentation": [polygon]}
         annotations.append({**label, "bbox": [10, 5, side, side], "area": side**2})
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "square"}]}
+    content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
     (folder / "annotations.json").write_text(json.dumps(content))
     return folder / "annotations.json"
 
 
-def layer(colour, side=40):
-    return np.dstack([np.full((side, side, 3), colour, np.uint8), np.full((side, side), 255, np.uint8)])
+def layer(name, colour, side=40):
+    return name, np.dstack([np.full((side, side, 3), colour, np.uint8), np.full((side, side), 255, np.uint8)])
 
 
 def test_boxes_are_those_of_what_is_drawn():
     scene = np.full((60, 80, 3), 255, np.uint8)
     for seed in range(4):
         random = np.random.default_rng(seed)
-        clip = paste_clip("object-1", layer(RED), [], scene, frames=6, size=(120, 160), random=random)
+        clip = paste_clip("object-1", [layer("red", RED)], scene, frames=6, size=(120, 160), random=random)
         for frame, box in zip(clip.frames, clip.boxes):
             rows, columns = np.nonzero(frame[..., 0] < 128)
             drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -53,7 +54,8 @@ def test_a_target_behind_another_object_is_absent():
     hidden = seen = 0
     for seed in range(30):
         random = np.random.default_rng(seed)
-        clip = paste_clip("object-1", layer(RED), [layer(BLUE)], scene, frames=4, size=(60, 80), random=random)
+        layers = [layer("red", RED), layer("blue", BLUE)]
+        clip = paste_clip("object-1", layers, scene, frames=4, size=(60, 80), random=random)
         red = (clip.frames[..., 2].astype(int) - clip.frames[..., 0] > 60).sum(axis=(1, 2))
         hidden += (~clip.present).sum()
         seen += clip.present.sum()
@@ -88,6 +90,15 @@ def test_tao_has_every_object_that_can_be_seen(tmp_path):
     first = next(annotation for annotation in dataset.annotations if annotation.track_id == 1)
     place = int(np.argmax(made[0].present))
     assert first.bbox == pytest.approx(xyxy_to_xywh(made[0].boxes[place]).tolist())
+    content = json.loads((tmp_path / "clips" / "annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    assert [names[track["category_id"]] for track in content["tracks"]] == [n for clip in made for n in clip.categories]
+    tracks = {track["id"]: track["category_id"] for track in content["tracks"]}
+    assert all(label["category_id"] == tracks[label["track_id"]] for label in content["annotations"])
+    for clip in made:
+        difference = clip.frames[..., 2].astype(int) - clip.frames[..., 0]
+        assert (difference > 60).any() == ("red square" in clip.categories)
+        assert (difference < -60).any() == ("blue square" in clip.categories)
 
 
 def test_too_few_objects_are_an_error(tmp_path, capsys):

@@ -29,6 +29,7 @@ class MadeClip:
         boxes: (N, 4) whole x0, y0, x1, y1 of the target, also where it is not drawn.
         present: (N,) bool: it is drawn.
         others: boxes and presence of more objects, which the layout "tao" alone has.
+        categories: of the target and of each of the others.
     """
 
     name: str
@@ -36,6 +37,7 @@ class MadeClip:
     boxes: np.ndarray
     present: np.ndarray
     others: Sequence[tuple[np.ndarray, np.ndarray]] = ()
+    categories: Sequence[str] = ("rectangle",)
 
 
 def make_clip(
@@ -149,7 +151,8 @@ def _write_got10k(root: Path, clips: Iterable[MadeClip]) -> None:
         _text(folder / "absence.label", ~clip.present)
         _text(folder / "cover.label", 8 * clip.present)
         height, width = clip.frames.shape[1:3]
-        (folder / "meta_info.ini").write_text(f"[METAINFO]\nobject_class: rectangle\nresolution: ({width}, {height})\n")
+        about = f"[METAINFO]\nobject_class: {clip.categories[0]}\nresolution: ({width}, {height})\n"
+        (folder / "meta_info.ini").write_text(about, encoding="utf-8")
     (root / "list.txt").write_text("".join(f"{name}\n" for name in names))
 
 
@@ -196,23 +199,25 @@ def _document(root: Path, clips: Iterable[MadeClip], *, videos: bool) -> None:
     """``annotations.json`` beside ``frames/``, clip after clip; as COCO, every frame is a still image with its target."""
     content: dict = {name: [] for name in ("images", "annotations", *(("videos", "tracks") if videos else ()))}
     images, annotations = content["images"], content["annotations"]
+    categories: dict[str, int] = {}
     for video, clip in enumerate(clips, 1):
         height, width = clip.frames.shape[1:3]
         objects = [(clip.boxes, clip.present), *(clip.others if videos else ())]
+        numbers = [categories.setdefault(name, len(categories) + 1) for name in clip.categories[: len(objects)]]
         first = len(content["tracks"]) + 1 if videos else 0
         for index, file in enumerate(_images(root / "frames" / clip.name, clip)):
             image = {"id": len(images) + 1, "file_name": f"{clip.name}/{file}", "height": height, "width": width}
             images.append({**image, "video_id": video, "frame_index": index} if videos else image)
-            for track, (boxes, present) in enumerate(objects, first):
+            for track, ((boxes, present), number) in enumerate(zip(objects, numbers), first):
                 if present[index]:
                     box = xyxy_to_xywh(boxes[index]).tolist()
-                    label = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": 1, "bbox": box}
+                    label = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": number, "bbox": box}
                     place = {"video_id": video, "track_id": track} if videos else {}
                     annotations.append({**label, **place, "area": box[2] * box[3], "iscrowd": 0})
         if videos:
             content["videos"].append({"id": video, "name": clip.name})
             content["tracks"] += [
-                {"id": track, "video_id": video, "category_id": 1} for track in range(first, first + len(objects))
+                {"id": track, "video_id": video, "category_id": number} for track, number in enumerate(numbers, first)
             ]
-    content["categories"] = [{"id": 1, "name": "rectangle"}]
+    content["categories"] = [{"id": number, "name": name} for name, number in categories.items()]
     (root / "annotations.json").write_text(json.dumps(content))

@@ -28,11 +28,11 @@ _LEAST_SEEN = 0.3
 
 @dataclass(frozen=True)
 class Cutout:
-    """An outlined object: its image, its mask in COCO's compressed form, its category."""
+    """An outlined object: its image, its mask in COCO's compressed form, its category's name."""
 
     file: str
     mask: dict
-    category: int
+    category: str
 
     def pixels(self) -> np.ndarray:
         """(h, w, 4) uint8 BGR and opacity, of the box around the mask."""
@@ -58,7 +58,8 @@ def read_cutouts(source: Path, image_root: Path) -> list[Cutout]:
         mask = coco.annToRLE(annotation)
         if mask_util.toBbox(mask)[2:].min() >= _LEAST_SIDE:
             file = coco.imgs[annotation["image_id"]]["file_name"]
-            found.append(Cutout(str(image_root / file), mask, annotation["category_id"]))
+            category = coco.cats[annotation["category_id"]]["name"]
+            found.append(Cutout(str(image_root / file), mask, category))
     if len(found) < 2:
         raise DatasetError(
             f"{dataset.file} has {len(found)} objects whose masks have sides of {_LEAST_SIDE} pixels or more; 2 are needed"
@@ -85,17 +86,15 @@ def paste_clips(
         others = []
         for _ in range(random.integers(1, 4)):
             pool = alike if alike and random.random() < 0.5 else cutouts
-            others.append(pool[random.integers(len(pool))].pixels())
+            others.append(pool[random.integers(len(pool))])
         scene = read_record_image({"file_name": cutouts[random.integers(len(cutouts))].file}, "BGR")
-        yield paste_clip(
-            f"object-{number + 1}", target.pixels(), others, scene, frames=frames, size=size, random=random
-        )
+        layers = [(one.category, one.pixels()) for one in (target, *others)]
+        yield paste_clip(f"object-{number + 1}", layers, scene, frames=frames, size=size, random=random)
 
 
 def paste_clip(
     name: str,
-    target: np.ndarray,
-    others: Sequence[np.ndarray],
+    objects: Sequence[tuple[str, np.ndarray]],
     scene: np.ndarray,
     *,
     frames: int,
@@ -106,12 +105,12 @@ def paste_clip(
 
     Args:
         name: of the sequence.
-        target, others: (h, w, 4) uint8 BGR and opacity.
+        objects: category, and (h, w, 4) uint8 BGR and opacity, of the target and then the others.
         scene: (h, w, 3) uint8 BGR, the background.
         frames, size: number and (height, width) of frames.
         random: source of all that is drawn.
     """
-    layers = [target, *others]
+    categories, layers = zip(*objects)
     order = random.permutation(len(layers)).tolist()
     moves = [_moves(random, layer.shape[:2], size, frames) for layer in layers]
     gains = 1 + 0.07 * _walk(random, frames, (len(layers), 3))
@@ -125,7 +124,7 @@ def paste_clip(
             seen[place, frame] = pixels / _area(layers[place], moves[place][frame]) >= _LEAST_SEEN
     boxes = [np.stack([_extent(layer, move, size) for move in path]) for layer, path in zip(layers, moves)]
     (boxes_of_target, present), *more = zip(boxes, seen)
-    return MadeClip(name, np.stack(images), boxes_of_target, present, more)
+    return MadeClip(name, np.stack(images), boxes_of_target, present, more, categories)
 
 
 def _compose(image: np.ndarray, stack: Sequence[tuple]) -> tuple[np.ndarray, dict[int, float]]:
