@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""Name the tracks of a dataset and count the right names, for known and unknown categories, beside chance.
+"""Name the tracks of a dataset and count the right names, beside chance; for known and unknown categories too, where the
+dataset or DATA.CLASSES defines them.
 
 python tools/evaluate_names.py --config-file F --gt
 python tools/evaluate_names.py --config-file F --results output/inference/shapes_ow_val/tao_ow_results.json
@@ -17,10 +18,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from name_accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes
 from tabulate import tabulate
 
+from effowt_d2.data.labels import configured_groups
 from effowt_d2.engine import make_config
 from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
+from effowt_d2.evaluation.groups import CategoryGroups, choose_groups
 from effowt_d2.evaluation.results_io import check_results, load_results
-from effowt_d2.evaluation.tao_ow import groups_for
 from effowt_d2.formats.read import read_json
 from effowt_d2.naming import TrackNamer, read_vocabulary
 
@@ -78,6 +80,9 @@ def run(args: argparse.Namespace) -> dict:
     cfg = make_config(args.config_file, args.opts)
     gt, records, root = load_truth(args.dataset or cfg.DATASETS.TEST[0])
     categories = records["categories"]
+    # own data may have no groups
+    groups = choose_groups(configured_groups(cfg), gt.open_world, gt.file, gt.categories) or CategoryGroups(frozenset())
+    subsets = SUBSETS if groups.known else SUBSETS[:1]
     for field in args.fields:
         if any(field not in record for record in categories.values()):
             known = sorted(set.intersection(*(set(record) for record in categories.values())))
@@ -86,8 +91,7 @@ def run(args: argparse.Namespace) -> dict:
     namer = TrackNamer(cfg, read_vocabulary(args.vocabulary) if args.vocabulary else vocabulary)
     files = {place: root / records["images"][number]["file_name"] for place, number in enumerate(gt.image_ids.tolist())}
     tracks = name_true_tracks(namer, gt, found_boxes(args, gt), lambda place: read_image(files[place]))
-    groups = groups_for(gt, None, SUBSETS)
-    members = {subset: groups.members(subset, np.array([track.category for track in tracks])) for subset in SUBSETS}
+    members = {subset: groups.members(subset, np.array([track.category for track in tracks])) for subset in subsets}
     return {
         subset: {
             field: name_accuracy(

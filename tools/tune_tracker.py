@@ -23,7 +23,6 @@ from tracker_lab.detections import FrameDetections, detect, load_detections, sav
 from tracker_lab.score import oracle_scores, recall_at, track, tracking_scores
 from tracker_lab.search import search
 
-from effowt_d2.data.datasets.registration import register_datasets
 from effowt_d2.engine import make_config
 from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
 from effowt_d2.formats import read_registered
@@ -105,7 +104,6 @@ def by_folds(frames: list[FrameDetections], gt: GroundTruth, args: argparse.Name
 def run(args: argparse.Namespace) -> dict:
     """All figures."""
     cfg = make_config(args.config_file, args.opts)
-    register_datasets(cfg)
     dataset = args.dataset or cfg.DATASETS.TEST[0]
     gt = load_truth(dataset)
     frames = find_detections(args, cfg, dataset)

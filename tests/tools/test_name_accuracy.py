@@ -152,6 +152,22 @@ def test_the_tool_prints_and_writes_them(colours, config_file, tmp_path, monkeyp
     assert written["all"]["name"]["found"] == 1 and written["known"]["name"]["chance"] == 50
 
 
+def test_own_data_may_have_no_groups(colours, config_file, tmp_path, monkeypatch, capsys):
+    content = json.loads(colours[1].read_text())
+    del content["open_world"]
+    (tmp_path / "own.json").write_text(json.dumps(content))
+    base = ["--config-file", config_file, "--gt", "--dataset", "own_colours"]
+    own = ["--opts", "DATA.REGISTER", [["own_colours", str(tmp_path / "own.json"), str(tmp_path), "tao"]]]
+    try:
+        for keys, subsets in ((own, ["all"]), ([*own, "DATA.CLASSES", ["red"]], ["all", "known", "unknown"])):
+            assert call(monkeypatch, *base, *keys) == 0
+            rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
+            assert rows[2:] == subsets
+    finally:
+        DatasetCatalog.remove("own_colours")
+        MetadataCatalog.remove("own_colours")
+
+
 def test_the_tool_reports_faults_in_one_line(colours, config_file, tmp_path, monkeypatch, capsys):
     base = ["--config-file", config_file, "--gt", "--dataset"]
     assert call(monkeypatch, *base, "nothing_here") == 2
