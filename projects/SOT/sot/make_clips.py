@@ -3,8 +3,9 @@
     python -m sot.make_clips --dataset instances.json --images train --output clips --count 1000
 
 The dataset has still images with polygons, such as COCO's. A clip shows one object that moves, turns and changes its size
-over another photograph, beside and behind up to three others. The same seed gives the same clips. ``--layout tao`` labels
-the others too, for open-world trackers (``annotations.json`` and ``frames/``); what else is in the photograph is not labelled.
+over another photograph, beside and behind up to three others. Images that can't be read are counted, named and skipped.
+The same seed gives the same clips. ``--layout tao`` labels the others too, for open-world trackers (``annotations.json`` and
+``frames/``); what else is in the photograph is not labelled.
 """
 
 import argparse
@@ -12,9 +13,6 @@ import sys
 from pathlib import Path
 
 from tqdm import tqdm
-
-from effowt_d2.data.images import ImageReadError
-from effowt_d2.formats import DatasetError
 
 from .data.made_clips import WRITERS
 from .data.pasted_clips import paste_clips, read_cutouts
@@ -46,14 +44,16 @@ def _run(args: argparse.Namespace) -> None:
     clips = paste_clips(cutouts, args.count, frames=args.frames, seed=args.seed)
     args.output.mkdir(parents=True, exist_ok=True)
     WRITERS.get(args.layout)(args.output, tqdm(clips, total=args.count, unit="clip", disable=None))
-    print(f"{args.count} clips of {len(cutouts)} objects in {args.output}")
+    if cutouts.unreadable:
+        print(f"{len(cutouts.unreadable)} images were skipped, the first: {cutouts.unreadable[0]}", file=sys.stderr)
+    print(f"{args.count} clips of {len(cutouts.objects)} objects in {args.output}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status."""
     try:
         _run(_arguments(argv))
-    except (DatasetError, ImageReadError, ValueError, OSError) as problem:
+    except (ValueError, OSError) as problem:
         print(f"make_clips: error: {problem}", file=sys.stderr)
         return 2
     return 0

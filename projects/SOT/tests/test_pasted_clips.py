@@ -13,15 +13,15 @@ from sot.make_clips import main
 from effowt_d2.formats import DatasetError, read_dataset
 from effowt_d2.utils.boxes import xyxy_to_xywh
 
-RED, BLUE = (0, 0, 255), (255, 0, 0)
-CATEGORIES = [{"id": 1, "name": "red square"}, {"id": 2, "name": "blue square"}]
+RED, BLUE, GREEN = (0, 0, 255), (255, 0, 0), (0, 255, 0)
+CATEGORIES = [{"id": 1, "name": "red square"}, {"id": 2, "name": "blue square"}, {"id": 3, "name": "green square"}]
 
 
 def write_dataset(folder, sides=(40, 30)):
     """Grey images of 80 x 60 pixels, each with a square object that is outlined by a polygon."""
     folder.mkdir(exist_ok=True)
     images, annotations = [], []
-    for number, (side, colour) in enumerate(zip(sides, (RED, BLUE)), 1):
+    for number, (side, colour) in enumerate(zip(sides, (RED, BLUE, GREEN)), 1):
         image = np.full((60, 80, 3), 128, np.uint8)
         image[5 : 5 + side, 10 : 10 + side] = colour
         cv2.imwrite(str(folder / f"{number}.png"), image)
@@ -107,3 +107,30 @@ def test_too_few_objects_are_an_error(tmp_path, capsys):
         read_cutouts(source, source.parent)
     assert main(["--dataset", str(source), "--images", str(source.parent), "--output", str(tmp_path / "out")]) == 2
     assert str(source) in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_images_that_cannot_be_read_are_named_and_skipped(tmp_path, capsys):
+    source = write_dataset(tmp_path / "images", sides=(40, 30, 35))
+    content = json.loads(source.read_text())
+    content["images"][2]["width"] = 81
+    source.write_text(json.dumps(content))
+    options = ["--dataset", str(source), "--images", str(source.parent), "--count", "4", "--frames", "2"]
+    assert main([*options, "--output", str(tmp_path / "clips"), "--layout", "tao"]) == 0
+    printed = capsys.readouterr()
+    assert "1 images were skipped" in printed.err and "3.png" in printed.err and "2 objects" in printed.out
+    written = json.loads((tmp_path / "clips" / "annotations.json").read_text())
+    assert len(written["videos"]) == 4 and {c["name"] for c in written["categories"]} == {"red square", "blue square"}
+    for number in (1, 2):
+        (source.parent / f"{number}.png").unlink()
+    assert main([*options, "--output", str(tmp_path / "none")]) == 2
+    assert "none of the 3 images can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("outline", [[[10, 5, 30, 40]], [7], {"counts": [3]}, {"size": [60, 80]}])
+def test_an_outline_that_is_none_is_an_error(tmp_path, outline):
+    source = write_dataset(tmp_path / "images")
+    content = json.loads(source.read_text())
+    content["annotations"][1]["segmentation"] = outline
+    source.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="annotation 2"):
+        read_cutouts(source, source.parent)

@@ -6,7 +6,7 @@ behind others and beside objects of its own category, so that only the object it
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,12 @@ import numpy as np
 import pycocotools.mask as mask_util
 from pycocotools.coco import COCO
 
-from effowt_d2.data.images import read_record_image
+from effowt_d2.data.images import ImageReadError, read_record_image
 from effowt_d2.formats import DatasetError, read_dataset
 
 from .made_clips import MadeClip
 
-__all__ = ["Cutout", "paste_clip", "paste_clips", "read_cutouts"]
+__all__ = ["Cutout", "Cutouts", "paste_clip", "paste_clips", "read_cutouts"]
 
 _LEAST_SIDE = 24
 _LEAST_SEEN = 0.3
@@ -34,19 +34,64 @@ class Cutout:
     mask: dict
     category: str
 
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 BGR, the whole image."""
+        height, width = self.mask["size"]
+        return read_record_image({"file_name": self.file, "height": height, "width": width}, "BGR")
+
     def pixels(self) -> np.ndarray:
         """(h, w, 4) uint8 BGR and opacity, of the box around the mask."""
-        image = read_record_image({"file_name": self.file}, "BGR")
+        image = self.image()
         x, y, width, height = mask_util.toBbox(self.mask).astype(int)
         opacity = cv2.GaussianBlur(255 * mask_util.decode(self.mask), (3, 3), 0)
         return np.dstack([image, opacity])[y : y + height, x : x + width]
 
 
-def read_cutouts(source: Path, image_root: Path) -> list[Cutout]:
+class Cutouts:
+    """Objects to draw from; those of images that can't be read are dropped.
+
+    Attributes:
+        objects: what is left.
+        unreadable: why each image was dropped.
+    """
+
+    def __init__(self, objects: Sequence[Cutout]) -> None:
+        self.objects = list(objects)
+        self.unreadable: list[str] = []
+
+    def like(self, one: Cutout) -> list[Cutout]:
+        """The others of its category."""
+        return [other for other in self.objects if other.category == one.category and other is not one]
+
+    def draw(
+        self,
+        random: np.random.Generator,
+        read: Callable[[Cutout], np.ndarray] = Cutout.pixels,
+        among: Sequence[Cutout] = (),
+    ) -> tuple[Cutout, np.ndarray]:
+        """One of some objects, by default of all, and what ``read`` gives for it.
+
+        Raises:
+            DatasetError: no image can be read.
+        """
+        while self.objects:
+            pool = among or self.objects
+            one = pool[random.integers(len(pool))]
+            try:
+                return one, read(one)
+            except ImageReadError as problem:
+                self.unreadable.append(str(problem))
+                self.objects = [other for other in self.objects if other.file != one.file]
+                among = [other for other in among if other.file != one.file]
+        raise DatasetError(f"none of the {len(self.unreadable)} images can be read, the first: {self.unreadable[0]}")
+
+
+def read_cutouts(source: Path, image_root: Path) -> Cutouts:
     """The objects of a dataset of still images in COCO's format whose masks have sides of at least 24 pixels.
 
     Raises:
-        DatasetError, FileNotFoundError: the dataset cannot be read, or has fewer than two such objects.
+        DatasetError, FileNotFoundError: the dataset or an outline cannot be read, or there are fewer than two such
+            objects.
     """
     dataset = read_dataset(source, image_root, "coco")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -55,7 +100,13 @@ def read_cutouts(source: Path, image_root: Path) -> list[Cutout]:
     for annotation in coco.anns.values():
         if annotation.get("iscrowd") or not annotation.get("segmentation"):
             continue
-        mask = coco.annToRLE(annotation)
+        try:
+            mask = coco.annToRLE(annotation)
+        except Exception as problem:  # pycocotools raises any, Exception itself too
+            raise DatasetError(
+                f"{dataset.file}: annotation {annotation['id']}: its segmentation is neither polygons of three points or "
+                f"more nor a run-length code: {problem}"
+            ) from problem
         if mask_util.toBbox(mask)[2:].min() >= _LEAST_SIDE:
             file = coco.imgs[annotation["image_id"]]["file_name"]
             category = coco.cats[annotation["category_id"]]["name"]
@@ -64,11 +115,11 @@ def read_cutouts(source: Path, image_root: Path) -> list[Cutout]:
         raise DatasetError(
             f"{dataset.file} has {len(found)} objects whose masks have sides of {_LEAST_SIDE} pixels or more; 2 are needed"
         )
-    return found
+    return Cutouts(found)
 
 
 def paste_clips(
-    cutouts: Sequence[Cutout], count: int, *, frames: int = 8, size: tuple[int, int] = (240, 320), seed: int = 0
+    cutouts: Cutouts, count: int, *, frames: int = 8, size: tuple[int, int] = (240, 320), seed: int = 0
 ) -> Iterator[MadeClip]:
     """``object-1``, ``object-2``, ...: one target and up to three others each; the same arguments give the same clips.
 
@@ -81,14 +132,13 @@ def paste_clips(
     """
     for number in range(count):
         random = np.random.default_rng((seed, number))
-        target = cutouts[random.integers(len(cutouts))]
-        alike = [one for one in cutouts if one.category == target.category and one is not target]
-        others = []
+        target, pixels = cutouts.draw(random)
+        layers = [(target.category, pixels)]
         for _ in range(random.integers(1, 4)):
-            pool = alike if alike and random.random() < 0.5 else cutouts
-            others.append(pool[random.integers(len(pool))])
-        scene = read_record_image({"file_name": cutouts[random.integers(len(cutouts))].file}, "BGR")
-        layers = [(one.category, one.pixels()) for one in (target, *others)]
+            alike = cutouts.like(target)
+            other, pixels = cutouts.draw(random, among=alike if alike and random.random() < 0.5 else ())
+            layers.append((other.category, pixels))
+        _, scene = cutouts.draw(random, Cutout.image)
         yield paste_clip(f"object-{number + 1}", layers, scene, frames=frames, size=size, random=random)
 
 
