@@ -19,13 +19,14 @@ from tabulate import tabulate
 
 from effowt_d2.analysis import count_flops, count_parameters, count_saved_bytes, dummy_batch, ratios
 from effowt_d2.engine import make_config
+from effowt_d2.utils.outputs import output_file
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
-    add("--json", metavar="OUT", help="write the figures here too")
+    add("--json", type=output_file, metavar="OUT", help="write the figures here too")
     add("--size", type=int, nargs=2, default=[1024, 1024], metavar=("H", "W"), help="image for --flops and --memory")
     add("--flops", action="store_true", help="multiply-adds of the inference on one image")
     add("--memory", action="store_true", help="bytes that autograd saves in a training step of one image, two views")

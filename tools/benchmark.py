@@ -44,6 +44,7 @@ from effowt_d2.modeling.peft import METHODS
 from effowt_d2.modeling.tokens import NONE
 from effowt_d2.modeling.tokens import REDUCTIONS as REDUCTIONS_BY_NAME
 from effowt_d2.utils.imports import import_modules
+from effowt_d2.utils.outputs import output_file
 
 STRATEGIES = ("full", "zero_shot", "side")
 PEFT_METHODS = tuple(name for name in METHODS.names() if name != "full")
@@ -64,7 +65,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--views", type=int, choices=(1, 2), default=2, help="2: image and reference view, as in training")
     add("--runs", type=int, default=2, help="timed repetitions; the fastest counts")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--json", metavar="OUT")
+    add("--json", type=output_file, metavar="OUT")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     args = parser.parse_args(argv)
     for name in ("batch", "runs"):
@@ -272,7 +273,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nside network's inference over zero_shot's: {overhead:+.1%}")
     if args.json:
         report = {"about": facts, "figures": figures, "ratios to full": ratios_to_full(figures)}
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(json.dumps(report, indent=1) + "\n")
     if killed:
         sys.exit(f"benchmark.py: error: {', '.join(killed)}: the process was killed; is the memory enough?")

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from effowt_d2.assets.tao import tao_names
 from effowt_d2.evaluation import evaluate_tao_ow, format_table
 from effowt_d2.evaluation.reference import evaluate_with_trackeval
+from effowt_d2.utils.outputs import output_file
 
 SUBSETS = ("all", "known", "unknown")
 COLUMNS = ("videos", "boxes a frame", "results", "trackeval s", "ours s", "ratio", "difference")
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--tao-val", action="store_true", help="988 videos x 300 boxes, ours only")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one per core")
     parser.add_argument("--folder", help="where the synthetic files go; default: a temporary folder")
-    parser.add_argument("--json", metavar="OUT")
+    parser.add_argument("--json", type=output_file, metavar="OUT")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         if args.tao_val:

@@ -22,6 +22,7 @@ from effowt_d2 import model_zoo
 from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.inference.video_predictor import VideoPredictor
+from effowt_d2.utils.outputs import output_file
 from effowt_d2.video import Frame
 
 MIB = 2**20
@@ -37,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--scene", type=int, default=40, help="frames until the objects change")
     add("--size", type=int, default=VideoSplit.size, help="side of a frame")
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--json", metavar="OUT")
+    add("--json", type=output_file, metavar="OUT")
     args = parser.parse_args(argv)
     if not 0 < args.first <= args.frames:
         parser.error(f"--first must be in 1 .. --frames, got {args.first} and {args.frames}")

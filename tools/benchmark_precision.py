@@ -23,6 +23,7 @@ from effowt_d2 import model_zoo
 from effowt_d2.data.shapes_ow import VideoSplit
 from effowt_d2.data.shapes_ow.videos import draw_video
 from effowt_d2.inference.video_predictor import VideoPredictor
+from effowt_d2.utils.outputs import output_file
 
 KEYS = {
     "all": ("TEST.PRECISION",),
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--frames", type=int, default=12, help="of each video")
     add("--score", type=float, default=0.3, help="least score in float32 of a box that is compared")
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--json", metavar="OUT")
+    add("--json", type=output_file, metavar="OUT")
     return parser.parse_args(argv)
 
 

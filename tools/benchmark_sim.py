@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from effowt_d2.analysis import count_saved_bytes
 from effowt_d2.modeling.side.block import DenseMLP
 from effowt_d2.modeling.side.sparse_interaction import SparseInteraction
+from effowt_d2.utils.outputs import output_file
 
 
 def run(module: nn.Module, x: Tensor, gradient: Tensor) -> tuple[float, float, float]:
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each")
-    parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--json", type=output_file, help="write the figures to this file")
     args = parser.parse_args(argv)
     if len(args.size) > 2:
         parser.error(f"--size takes a side, or height and width, got {args.size}")

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from effowt_d2.tracking import PRESETS, Tracker
+from effowt_d2.utils.outputs import output_file
 
 IMAGE_SIDE = 4000
 
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=PRESETS, default="tao")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--json", metavar="OUT")
+    parser.add_argument("--json", type=output_file, metavar="OUT")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
 

@@ -25,6 +25,7 @@ from effowt_d2.evaluation.groups import CategoryGroups, choose_groups
 from effowt_d2.evaluation.results_io import check_results, load_results
 from effowt_d2.formats.read import read_json
 from effowt_d2.naming import TrackNamer, read_vocabulary
+from effowt_d2.utils.outputs import output_file
 
 SUBSETS = ("all", "known", "unknown")
 
@@ -41,7 +42,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--fields", nargs="+", default=[], help="more fields of the categories that may be right, such as shape")
     add("--score-threshold", type=float, default=0.3, help="least score of a result (0.3)")
     add("--threads", type=int, help="torch threads")
-    add("--json", help="write the figures to this file")
+    add("--json", type=output_file, help="write the figures to this file")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     return parser.parse_args(argv)
 

@@ -22,6 +22,7 @@ from effowt_d2.evaluation.result_formats import read_results
 from effowt_d2.evaluation.switches import count_identities
 from effowt_d2.formats import FORMATS, read_dataset
 from effowt_d2.formats.read import read_json
+from effowt_d2.utils.outputs import output_file
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -31,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--results", required=True, help="a flat JSON list, COCO-VID JSON, MOTChallenge text or a folder of such"
     )
-    parser.add_argument("--json", help="write the scores, per threshold too, to this file")
+    parser.add_argument("--json", type=output_file, help="write the scores, per threshold too, to this file")
     parser.add_argument("--max-detections", type=int, default=300, help="kept per image; 0: all; default 300")
     parser.add_argument("--subsets", nargs="+", choices=SUBSETS, default=["all", "known", "unknown"])
     category = {"nargs": "+", "metavar": "NAME|ID"}

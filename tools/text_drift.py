@@ -31,6 +31,7 @@ from effowt_d2.modeling.tower import Tower
 from effowt_d2.naming.crops import clip_boxes, square_crop
 from effowt_d2.naming.two_towers import TwoTowers, load_two_towers
 from effowt_d2.utils.boxes import xywh_to_xyxy
+from effowt_d2.utils.outputs import output_file
 
 BATCH = 64
 GROUPS = ("known", "unknown")
@@ -48,7 +49,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--weights", default="model_final.pth", metavar="NAME", help="checkpoint in each folder")
     add("--regions", type=int, default=500, help="boxes, evenly spaced over the dataset; 0 for all of them")
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--json", metavar="OUT")
+    add("--json", type=output_file, metavar="OUT")
     args = parser.parse_args(argv)
     if args.regions < 0:
         parser.error(f"--regions must be 0 or more, got {args.regions}")

@@ -28,6 +28,7 @@ from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
 from effowt_d2.formats import read_registered
 from effowt_d2.inference.video_predictor import VideoPredictor, check_weights
 from effowt_d2.modeling.meta_arch.tracker_config import tracker_settings
+from effowt_d2.utils.outputs import output_file
 
 NAMES = ("OWTA", "D.Re", "A.Acc")
 
@@ -42,7 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", type=int, default=0, help="also choose and score by folds of the videos")
     add("--seed", type=int, default=0, help="of the draws")
     add("--threads", type=int, help="torch threads")
-    add("--json", metavar="FILE", help="write the figures to this file")
+    add("--json", type=output_file, metavar="FILE", help="write the figures to this file")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="config keys; must come last")
     args = parser.parse_args(argv)
     if args.trials < 0 or args.folds < 0 or args.folds == 1:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.outputs import check_folder
 from effowt_d2.video import FrameTracks
 from effowt_d2.video.best_views import insert, replaceable_views
-from effowt_d2.video.outputs import check_folder
 
 from .image_crops import crop_box
 

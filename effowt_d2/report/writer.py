@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from effowt_d2.utils.files import is_disk_full, write_atomically
+from effowt_d2.utils.outputs import check_file
 from effowt_d2.version import __version__
 from effowt_d2.video import FrameTracks
 from effowt_d2.video.address import is_address, redacted_address
-from effowt_d2.video.outputs import check_file
 
 from .film import Film
 from .page import to_json, write_page

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from effowt_d2.utils.files import write_atomically
+from effowt_d2.utils.outputs import check_file
 
-from .outputs import check_file
 from .results import RESULT_EXTENSIONS
 
 __all__ = ["DescriptionsFile", "descriptions_path"]

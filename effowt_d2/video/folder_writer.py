@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from effowt_d2.utils.files import write_atomically
-
-from .outputs import check_folder
+from effowt_d2.utils.outputs import check_folder
 
 __all__ = ["FolderWriter", "frame_file", "frames_in"]
 

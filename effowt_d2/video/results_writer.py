@@ -6,9 +6,9 @@ from pathlib import Path
 
 from effowt_d2.utils.boxes import xyxy_to_xywh
 from effowt_d2.utils.files import partial_name, publish
+from effowt_d2.utils.outputs import check_file
 
 from .frame_tracks import FrameTracks
-from .outputs import check_file
 
 __all__ = ["GrowingFile", "ResultsWriter", "track_rows"]
 

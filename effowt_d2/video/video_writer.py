@@ -9,11 +9,11 @@ import av
 import numpy as np
 
 from effowt_d2.utils.files import partial_name, publish
+from effowt_d2.utils.outputs import check_file
 
 from .encoders import add_video, find_encoder, to_encode
 from .fit import even_side, fit_image
 from .folder_writer import FolderWriter
-from .outputs import check_file
 from .sound import Sound, SoundCopy
 
 __all__ = ["VideoWriter", "open_writer"]

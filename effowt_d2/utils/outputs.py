@@ -1,9 +1,19 @@
 """Checks that an output file or folder is writable, before any work."""
 
+import argparse
 import os
 from pathlib import Path
 
-__all__ = ["check_file", "check_folder"]
+__all__ = ["check_file", "check_folder", "output_file"]
+
+
+def output_file(path: str) -> str:
+    """``type`` of a command-line option that names a file to write, see :func:`check_file`."""
+    try:
+        check_file(Path(path))
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+    return path
 
 
 def check_file(path: Path) -> None:
