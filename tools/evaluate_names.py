@@ -9,18 +9,18 @@ python tools/evaluate_names.py --config-file F --results output/inference/shapes
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from name_accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes
+from labelled_videos import LabelledVideos, chosen_dataset
+from name_accuracy import FrameBoxes, name_accuracy, name_true_tracks, result_boxes, true_boxes, word_meanings
 from tabulate import tabulate
 
 from effowt_d2.data.labels import configured_groups
 from effowt_d2.engine import make_config
-from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
+from effowt_d2.evaluation.ground_truth import GroundTruth
 from effowt_d2.evaluation.groups import CategoryGroups, choose_groups
 from effowt_d2.evaluation.results_io import check_results, load_results
 from effowt_d2.formats.read import read_json
@@ -47,17 +47,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load_truth(dataset: str) -> tuple[GroundTruth, dict, Path]:
-    """The ground truth, its records (``images`` and ``categories`` by id), and the folder of the frames."""
-    if dataset not in DatasetCatalog.list():
-        raise ValueError(f"--dataset {dataset!r} is not registered; there are {', '.join(DatasetCatalog.list())}")
-    DatasetCatalog.get(dataset)  # rendered on first use
-    metadata = MetadataCatalog.get(dataset)
-    content = read_json(Path(metadata.json_file))
-    gt = load_ground_truth(content, metadata.json_file)
-    # categories may have fields of their own, which --fields names
-    records = {part: {record["id"]: record for record in content[part]} for part in ("images", "categories")}
-    return gt, records, Path(metadata.image_root)
+def category_records(videos: LabelledVideos, fields: Sequence[str]) -> dict[int, dict]:
+    """The categories by id, with their names and those fields that only their file has.
+
+    Raises:
+        ValueError: a category lacks one of the fields.
+    """
+    records: dict[int, dict] = {number: {"name": name} for number, name in videos.categories.items()}
+    if not fields:
+        return records
+    for record in read_json(Path(videos.file)).get("categories", ()):
+        records[record["id"]].update(record)
+    for field in fields:
+        if any(field not in record for record in records.values()):
+            known = sorted(set.intersection(*(set(record) for record in records.values())))
+            raise ValueError(f"--fields {field}: not all categories have it; they have {', '.join(known)}")
+    return records
 
 
 def found_boxes(args: argparse.Namespace, gt: GroundTruth) -> FrameBoxes:
@@ -68,35 +73,27 @@ def found_boxes(args: argparse.Namespace, gt: GroundTruth) -> FrameBoxes:
     return result_boxes(results, check_results(results, gt), args.score_threshold)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A frame in BGR."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"the frame {path} is missing or can't be read")
-    return image
-
-
 def run(args: argparse.Namespace) -> dict:
     """Figures by subset and field, as ``name_accuracy`` gives them."""
     cfg = make_config(args.config_file, args.opts)
-    gt, records, root = load_truth(args.dataset or cfg.DATASETS.TEST[0])
-    categories = records["categories"]
+    videos = LabelledVideos(chosen_dataset(cfg, args.dataset), frames=True)
+    gt, categories = videos.gt, category_records(videos, args.fields)
     # own data may have no groups
     groups = choose_groups(configured_groups(cfg), gt.open_world, gt.file, gt.categories) or CategoryGroups(frozenset())
     subsets = SUBSETS if groups.known else SUBSETS[:1]
-    for field in args.fields:
-        if any(field not in record for record in categories.values()):
-            known = sorted(set.intersection(*(set(record) for record in categories.values())))
-            raise ValueError(f"--fields {field}: not all categories have it; they have {', '.join(known)}")
-    vocabulary = [record["name"] for record in categories.values()]
-    namer = TrackNamer(cfg, read_vocabulary(args.vocabulary) if args.vocabulary else vocabulary)
-    files = {place: root / records["images"][number]["file_name"] for place, number in enumerate(gt.image_ids.tolist())}
-    tracks = name_true_tracks(namer, gt, found_boxes(args, gt), lambda place: read_image(files[place]))
+    vocabulary = read_vocabulary(args.vocabulary) if args.vocabulary else list(videos.categories.values())
+    meaningless = [word for word, meaning in word_meanings(vocabulary, categories, "name").items() if not meaning]
+    if len(meaningless) == len(vocabulary):
+        raise ValueError(f"no word of --vocabulary names a category of {videos.file}, such as {vocabulary[0]!r}")
+    if meaningless:
+        print(f"{len(meaningless)} of {len(vocabulary)} words name no category: {meaningless[:5]}", file=sys.stderr)
+    namer = TrackNamer(cfg, vocabulary)
+    tracks = name_true_tracks(namer, gt, found_boxes(args, gt), videos.frame)
     members = {subset: groups.members(subset, np.array([track.category for track in tracks])) for subset in subsets}
     return {
         subset: {
             field: name_accuracy(
-                [track for track, inside in zip(tracks, chosen) if inside], namer.vocabulary, categories, field
+                [track for track, inside in zip(tracks, chosen) if inside], vocabulary, categories, field
             )
             for field in ("name", *args.fields)
         }

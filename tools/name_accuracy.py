@@ -1,5 +1,6 @@
 """How many tracks are named right, with the boxes of the ground truth or of a tracker."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,12 +9,22 @@ from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from effowt_d2.evaluation.ground_truth import GroundTruth
+from effowt_d2.evaluation.groups import find_categories
 from effowt_d2.evaluation.owta import box_iou
 from effowt_d2.evaluation.results_io import Results
 from effowt_d2.naming import TrackNamer
+from effowt_d2.naming.vocabulary import SYNONYM
 from effowt_d2.utils.boxes import xywh_to_xyxy
 
-__all__ = ["FrameBoxes", "NamedTrack", "name_accuracy", "name_true_tracks", "result_boxes", "true_boxes"]
+__all__ = [
+    "FrameBoxes",
+    "NamedTrack",
+    "name_accuracy",
+    "name_true_tracks",
+    "result_boxes",
+    "true_boxes",
+    "word_meanings",
+]
 
 LEAST_OVERLAP = 0.5
 """Least IoU, summed over the frames, of a track and the true track it stands for."""
@@ -136,12 +147,12 @@ def name_accuracy(
 ) -> dict:
     """Share of right names.
 
-    A name is right if its category and the true one agree in ``field``; a word of the vocabulary that names no category
-    is never right.
+    A name is right if a category it stands for and the true one agree in ``field``. A word stands for the categories
+    that it or one of its synonyms names, in whatever case; one that names none is never right.
 
     Args:
         tracks: the true tracks to count.
-        vocabulary: the words that names were chosen from.
+        vocabulary: the words that names were chosen from, each with its synonyms behind tabs.
         categories: the dataset's records of categories by id, each with ``name`` and ``field``.
         field: what has to be right: "name", or a part of it such as ShapesOW's "shape".
 
@@ -151,12 +162,11 @@ def name_accuracy(
         the found ones that are named right; ``chance``: percent that a random word of the vocabulary would be;
         ``confidence``: their mean confidence in percent. All but the counts are NaN where nothing was found.
     """
-    meaning = {record["name"]: record[field] for record in categories.values()}
-    meanings = [meaning.get(word) for word in vocabulary]
-    counts = {value: meanings.count(value) for value in set(meanings)}
+    meaning = word_meanings(vocabulary, categories, field)
+    counts = Counter(value for values in meaning.values() for value in values)
     found = [track for track in tracks if track.name is not None]
     truths = [categories[track.category][field] for track in found]
-    right = [meaning.get(track.name) == truth for track, truth in zip(found, truths)]
+    right = [truth in meaning.get(track.name, ()) for track, truth in zip(found, truths)]
     named = [bool(track.name) for track in found]
     return {
         "tracks": len(tracks),
@@ -164,9 +174,23 @@ def name_accuracy(
         "named": _percent(named),
         "precision": _percent([good for good, name in zip(right, named) if name]),
         "right": _percent(right),
-        "chance": _percent([counts.get(truth, 0) / len(vocabulary) for truth in truths]),
+        "chance": _percent([counts[truth] / len(vocabulary) for truth in truths]),
         "confidence": _percent([track.confidence for track in found]),
     }
+
+
+def word_meanings(vocabulary: Sequence[str], categories: Mapping[int, Mapping], field: str) -> dict[str, set]:
+    """What the categories that a word stands for have in ``field``, by word; see :func:`name_accuracy`."""
+    names = {number: record["name"] for number, record in categories.items()}
+    folded = {number: name.casefold() for number, name in names.items()}
+    meanings = {}
+    for entry in vocabulary:
+        words = entry.split(SYNONYM)
+        # as they are written too, as TAO's categories are known by their names
+        ids = find_categories(words, names, "vocabulary")[0]
+        ids |= find_categories([word.casefold() for word in words], folded, "vocabulary")[0]
+        meanings[words[0]] = {categories[number][field] for number in ids}
+    return meanings
 
 
 def _percent(values: Sequence[float]) -> float:

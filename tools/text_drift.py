@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
-from evaluate_names import load_truth, read_image
+from labelled_videos import LabelledVideos, chosen_dataset
 from tabulate import tabulate
 from torch import Tensor
 
@@ -74,19 +74,19 @@ class Regions(NamedTuple):
 
 def read_regions(cfg: CfgNode, size: int, regions: int) -> Regions:
     """``regions`` true boxes of the first test dataset, or all of them."""
-    gt, records, root = load_truth(cfg.DATASETS.TEST[0])
-    names = {number: records["categories"][number]["name"] for number in sorted(records["categories"])}
+    videos = LabelledVideos(chosen_dataset(cfg), frames=True)
+    gt, names = videos.gt, dict(sorted(videos.categories.items()))
+    groups = groups_for(gt, None, GROUPS)
     places = np.arange(len(gt.image))
     if 0 < regions < len(places):
         places = places[np.linspace(0, len(places) - 1, regions).round().astype(int)]
     crop = {"size": size, "context": cfg.NAMING.CONTEXT, "max_zoom": cfg.NAMING.MAX_ZOOM}
     crops = []
     for place in places.tolist():
-        image = read_image(root / records["images"][int(gt.image_ids[gt.image[place]])]["file_name"])
+        image = videos.frame(int(gt.image[place]))
         box = clip_boxes(xywh_to_xyxy(gt.boxes[place : place + 1]), *image.shape[:2])[0]
         crops.append(square_crop(image, box, background=cfg.NAMING.BACKGROUND, **crop))
     category = gt.category[places]
-    groups = groups_for(gt, None, GROUPS)
     members = {group: torch.from_numpy(groups.members(group, category)) for group in GROUPS}
     true = torch.from_numpy(np.searchsorted(list(names), category))
     return Regions(np.stack(crops), list(names.values()), true, members)

@@ -17,15 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+from labelled_videos import LabelledVideos, chosen_dataset
 from tabulate import tabulate
-from tracker_lab.detections import FrameDetections, detect, load_detections, save_detections
+from tracker_lab.detections import FrameDetections, detect, load_detections, made_by, save_detections
 from tracker_lab.score import oracle_scores, recall_at, track, tracking_scores
 from tracker_lab.search import search
 
 from effowt_d2.engine import make_config
-from effowt_d2.evaluation.ground_truth import GroundTruth, load_ground_truth
-from effowt_d2.formats import read_registered
+from effowt_d2.evaluation.ground_truth import GroundTruth
 from effowt_d2.inference.video_predictor import VideoPredictor, check_weights
 from effowt_d2.modeling.meta_arch.tracker_config import tracker_settings
 from effowt_d2.utils.outputs import output_file
@@ -38,7 +37,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--config-file", required=True, metavar="CONFIG", help="a file, or a name of the model zoo")
     add("--dataset", help="name in Detectron2's catalogs; default: the first of DATASETS.TEST")
-    add("--detections", required=True, metavar="FILE.npz", help="file of detections; created if missing")
+    add(
+        "--detections",
+        required=True,
+        type=output_file,
+        metavar="FILE.npz",
+        help="file of detections; created if missing",
+    )
     add("--trials", type=int, default=300, help="settings to try (300); 0: score those of the config only")
     add("--folds", type=int, default=0, help="also choose and score by folds of the videos")
     add("--seed", type=int, default=0, help="of the draws")
@@ -52,20 +57,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def find_detections(args: argparse.Namespace, cfg: CfgNode, dataset: str) -> list[FrameDetections]:
-    """Those of the file, which is made where it isn't there."""
+    """Those of the file, which is made where it isn't there.
+
+    Raises:
+        ValueError: the file was made by another network or from another dataset.
+    """
     path = Path(args.detections)
-    if not path.exists():
-        check_weights(cfg)
-        save_detections(detect(cfg, VideoPredictor(cfg).model, dataset), path)
-    return load_detections(path)
-
-
-def load_truth(dataset: str) -> GroundTruth:
-    """The ground truth of a registered dataset of videos."""
-    if dataset not in DatasetCatalog.list():
-        raise ValueError(f"--dataset {dataset!r} is not registered; there are {', '.join(DatasetCatalog.list())}")
-    DatasetCatalog.get(dataset)  # rendered on first use
-    return load_ground_truth(read_registered(dataset))
+    check_weights(cfg)
+    source = made_by(cfg, dataset)
+    if path.exists():
+        print(f"detections are read from {path}", file=sys.stderr)
+    else:
+        save_detections(detect(cfg, VideoPredictor(cfg).model, dataset), path, source)
+    return load_detections(path, source)
 
 
 def choose(frames: list[FrameDetections], gt: GroundTruth, args: argparse.Namespace, start: dict) -> tuple[float, dict]:
@@ -105,8 +109,10 @@ def by_folds(frames: list[FrameDetections], gt: GroundTruth, args: argparse.Name
 def run(args: argparse.Namespace) -> dict:
     """All figures."""
     cfg = make_config(args.config_file, args.opts)
-    dataset = args.dataset or cfg.DATASETS.TEST[0]
-    gt = load_truth(dataset)
+    dataset = chosen_dataset(cfg, args.dataset)
+    gt = LabelledVideos(dataset).gt
+    if args.folds > len(gt.video_ids):
+        raise ValueError(f"--folds is {args.folds}, but {dataset} has {len(gt.video_ids)} videos to share out")
     frames = find_detections(args, cfg, dataset)
     start = {**tracker_settings(cfg.TRACKER), "limit": cfg.TEST.DETECTIONS_PER_IMAGE}
     figures = {"recall": {limit: recall_at(gt, frames, limit) for limit in (1, 10, 100)}}

@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers import ROOT
 from helpers.colour_clip import COLOURS, colour_config, write_colour_clip
 from helpers.messages import assert_says
-from name_accuracy import NamedTrack, name_accuracy, name_true_tracks, result_boxes, true_boxes
+from name_accuracy import NamedTrack, name_accuracy, name_true_tracks, result_boxes, true_boxes, word_meanings
 
 from effowt_d2 import model_zoo
 from effowt_d2.data.datasets.shapes_ow import load_shapes_ow_videos
@@ -123,6 +123,17 @@ def test_the_figures_by_hand():
     assert unnamed["named"] == 0 and math.isnan(unnamed["precision"])
 
 
+def test_a_word_stands_for_what_it_or_a_synonym_names():
+    vocabulary = ["Red\tcrimson", "sea\tBLUE", "sky"]
+    tracks = [NamedTrack(1, "Red", 0.9), NamedTrack(2, "sea", 0.5), NamedTrack(3, "sea", 0.5)]
+    assert word_meanings(vocabulary, CATEGORIES, "name") == {"Red": {"red"}, "sea": {"blue"}, "sky": set()}
+    figures = name_accuracy(tracks, vocabulary, CATEGORIES)
+    assert figures["right"] == pytest.approx(200 / 3) and figures["chance"] == pytest.approx(200 / 9)
+    # COCO's names serve for TAO's categories
+    tao = {211: {"name": "car_(automobile)"}, 805: {"name": "person"}}
+    assert word_meanings(["car\tauto", "Person"], tao, "name") == {"car": {"car_(automobile)"}, "Person": {"person"}}
+
+
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["evaluate_names.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
@@ -177,6 +188,11 @@ def test_the_tool_reports_faults_in_one_line(colours, config_file, tmp_path, mon
     (tmp_path / "words.txt").write_text("\n")
     assert call(monkeypatch, *base, colours[0], "--vocabulary", tmp_path / "words.txt") == 2
     assert_says(capsys.readouterr().err, "words.txt")
+    (tmp_path / "words.txt").write_text("sky\ngrass\n")
+    assert call(monkeypatch, *base, colours[0], "--vocabulary", tmp_path / "words.txt") == 2
+    assert_says(capsys.readouterr().err, "no word", "sky", colours[1])
+    assert call(monkeypatch, *base, colours[0], "--json", tmp_path / "words.txt" / "out.json") == 2
+    assert_says(capsys.readouterr().err, "--json", tmp_path / "words.txt")
     (tmp_path / "11.png").unlink()
     assert call(monkeypatch, *base, colours[0]) == 2
     assert_says(capsys.readouterr().err, "11.png")
