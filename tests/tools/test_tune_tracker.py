@@ -16,6 +16,7 @@ from tune_tracker import main
 from effowt_d2.evaluation.ground_truth import load_ground_truth
 from effowt_d2.tracking import get_preset
 
+SOURCE = {"MODEL.WEIGHTS": "a", "MODEL or INPUT": "c", "dataset": "train", "TEST.DETECTIONS_PER_IMAGE": "10"}
 SETTINGS = dict(get_preset("tao"), match_score=0.3)
 SETTINGS.pop("memory_seconds")
 
@@ -60,16 +61,39 @@ TRUTH = [{1: BOX, 2: OTHER}] * 4
 
 def test_files_hold_what_was_found(tmp_path):
     frames = detections([[(BOX, 0.9, 0)], [], [(BOX, 0.8, 0), (OTHER, 0.7, 1)]])
-    save_detections(frames, tmp_path / "found.npz")
-    loaded = load_detections(tmp_path / "found.npz")
+    # the name is kept as it is
+    save_detections(frames, tmp_path / "found", SOURCE)
+    loaded = load_detections(tmp_path / "found", SOURCE)
     for before, after in zip(frames, loaded, strict=True):
         assert (before.image_id, before.frame_rate) == (after.image_id, after.frame_rate)
         assert torch.equal(before.boxes, after.boxes) and torch.equal(before.embeddings, after.embeddings)
     assert [len(video) for video in videos_of(loaded)] == [3]
-    np.savez(tmp_path / "other.npz", boxes=np.zeros(3))
+
+
+def test_detections_of_something_else_are_refused(tmp_path):
+    save_detections(detections([[(BOX, 0.9, 0)]]), tmp_path / "found.npz", SOURCE)
+    limit = "TEST.DETECTIONS_PER_IMAGE"
+    assert load_detections(tmp_path / "found.npz", {**SOURCE, limit: "5"})
+    for name, value in (("MODEL.WEIGHTS", "b"), ("dataset", "val"), (limit, "300")):
+        with pytest.raises(ValueError) as problem:
+            load_detections(tmp_path / "found.npz", {**SOURCE, name: value})
+        assert_says(str(problem.value), tmp_path / "found.npz", f"another {name}")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", "array", "columns", "cut"])
+def test_files_without_detections_are_an_error(tmp_path, content):
+    file = tmp_path / "found.npz"
+    save_detections(detections([[(BOX, 0.9, 0)]]), file, SOURCE)
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    else:
+        with open(file, "wb") as stream:
+            np.savez(stream, boxes=np.zeros(3)) if content == "columns" else np.save(stream, np.zeros(3))
     with pytest.raises(ValueError) as problem:
-        load_detections(tmp_path / "other.npz")
-    assert_says(str(problem.value), tmp_path / "other.npz", "embeddings")
+        load_detections(file, SOURCE)
+    assert_says(str(problem.value), file, *(["embeddings"] if content == "columns" else []))
 
 
 def test_a_perfect_detector_and_a_clear_look_score_full():
@@ -123,3 +147,11 @@ def test_the_program_tracks_as_the_model_does(tmp_path, monkeypatch, capsys):
         assert "TRACKER.MATCH_SCORE" in capsys.readouterr().out
         assert main(["--config-file", "quick/shapes_ow_effowt.yaml", "--dataset", "nothing", *args[4:]]) == 2
         assert_says(capsys.readouterr().out, "nothing", "mini_val")
+        # detections of other sizes, more folds than videos, no dataset
+        for more, says in (
+            (["--trials", "0", *opts[:-1], "128"], ["found.npz", "another MODEL or INPUT"]),
+            (["--folds", "99", *opts], ["--folds", 99, "mini_val"]),
+            (["--dataset", "", *opts, "DATASETS.TEST", "()"], ["DATASETS.TEST", "--dataset"]),
+        ):
+            assert main([*args, *more]) == 2
+            assert_says(capsys.readouterr().out, *says)
