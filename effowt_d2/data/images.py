@@ -1,6 +1,8 @@
-"""Reading the image of a record, of any bit depth, as 8-bit pixels."""
+"""Reading the image of a record, of any bit depth, as 8-bit pixels; writing 8-bit images."""
 
 import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,9 +10,10 @@ from detectron2.data import detection_utils as utils
 from detectron2.utils.file_io import PathManager
 from PIL import Image, ImageOps
 
+from effowt_d2.utils.files import write_atomically
 from effowt_d2.utils.pixels import declared_bits, signal_bits, to_uint8
 
-__all__ = ["ImageReadError", "read_record_image"]
+__all__ = ["ImageReadError", "read_record_image", "write_image"]
 
 
 class ImageReadError(OSError):
@@ -42,6 +45,22 @@ def read_record_image(record: dict, image_format: str) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, utils.SizeMismatchError) as error:
         raise ImageReadError(f"image {name} cannot be used: {error}") from error
     return image
+
+
+def write_image(path: Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:
+    """Write an image in the format of the file's extension.
+
+    Args:
+        path: the file; its folder must exist.
+        image: (H, W, 3) uint8 BGR.
+        parameters: of OpenCV's encoder: flag, value, flag, ...
+
+    Raises:
+        OSError: the file could not be written, :class:`~effowt_d2.utils.files.DiskFullError` where the disk is full.
+    """
+    # cv2.imwrite reports some images that were cut off as written
+    data = cv2.imencode(path.suffix, image, list(parameters))[1]
+    write_atomically(path, lambda stream: stream.write(data.tobytes()), durable=False)
 
 
 def _read(name: str, image_format: str) -> np.ndarray:

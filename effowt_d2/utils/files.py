@@ -1,15 +1,15 @@
-"""Atomic file writes, and errors of a full disk."""
+"""Files and folders that appear when they are whole, and errors of a full disk."""
 
 import contextlib
 import errno
 import io
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-__all__ = ["DiskFullError", "is_disk_full", "partial_name", "publish", "write_atomically"]
+__all__ = ["DiskFullError", "is_disk_full", "partial_name", "publish", "whole_folder", "write_atomically"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -77,6 +77,32 @@ def publish(partial: str | os.PathLike, path: str | os.PathLike, *, durable: boo
         # not every file system can do that for a folder
         with contextlib.suppress(OSError):
             _sync(os.path.dirname(os.path.abspath(path)))
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which gets the name ``path`` when it is whole; after an error or Ctrl-C nothing of it is left.
+
+    Args:
+        path: nothing has this name yet, or an empty folder, which is replaced. Folders above it are made.
+
+    Raises:
+        OSError: there is something else, or a folder that can't be replaced; or there is no right to write.
+    """
+    if path.exists() and os.listdir(path):
+        raise FileExistsError(f"{path} is not empty; name a new folder, or an empty one")
+    place = path.resolve()
+    if place.is_mount() or place == Path.cwd():
+        kind = "a mount point" if place.is_mount() else "the current folder"
+        raise FileExistsError(f"{path} is {kind}, which can't be replaced; name a folder in it")
+    partial = partial_name(place)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        publish(partial, place)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _explained(error: BaseException, file: str, write: Callable[[BinaryIO], object]) -> OSError:

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from detectron2.data import transforms as T
 from helpers import shared_data
+from helpers.full_disk import no_file_above
 from helpers.messages import raises
 from PIL import Image
 
 from effowt_d2.data import FrameMapper, ImageReadError, TwoViewMapper
-from effowt_d2.data.images import read_record_image
+from effowt_d2.data.images import read_record_image, write_image
+from effowt_d2.utils.files import DiskFullError
 from effowt_d2.utils.pixels import to_uint8
 
 
@@ -82,3 +84,15 @@ def test_sizes_that_differ_from_the_record(size):
     path = shared_data("..", "cases", "training", "x16", "0.png")
     with raises(ImageReadError, path, 128, 96):
         read_record_image({"file_name": str(path), "width": size[0], "height": size[1]}, "BGR")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("side", [8, 100])
+def test_images_are_written_whole_or_not_at_all(tmp_path, name, side):
+    image = noise(255, (side, side, 3), np.uint8)
+    with no_file_above(200), raises(DiskFullError, tmp_path / name):
+        write_image(tmp_path / name, image)
+    assert not list(tmp_path.iterdir())
+    write_image(tmp_path / name, image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    cv2.imwrite(str(tmp_path / f"other-{name}"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"other-{name}").read_bytes()

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from helpers.full_disk import no_file_above
 from helpers.messages import raises
 
-from effowt_d2.utils.files import DiskFullError, partial_name, publish, write_atomically
+from effowt_d2.utils.files import DiskFullError, partial_name, publish, whole_folder, write_atomically
 
 
 def contents(folder):
@@ -57,3 +58,34 @@ def test_a_folder_takes_its_name_too(tmp_path):
     with pytest.raises(OSError) as error:
         publish(tmp_path / "gone", tmp_path / "whole")
     assert error.value.errno == errno.ENOENT and contents(tmp_path / "whole") == {"a.txt": "a"}
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_appears_when_it_is_whole(tmp_path, exists):
+    path = tmp_path / "new" / "made"
+    if exists:
+        path.mkdir(parents=True)
+    with whole_folder(path) as folder:
+        (folder / "a.txt").write_text("a")
+        assert not path.exists() or not os.listdir(path)
+    assert os.listdir(path.parent) == ["made"] and contents(path) == {"a.txt": "a"}
+    with raises(OSError, path, "empty"), whole_folder(path):
+        pass
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_folder_that_fails_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), whole_folder(tmp_path / "made") as folder:
+        (folder / "a.txt").write_text("a")
+        raise error
+    assert not os.listdir(tmp_path)
+
+
+def test_folders_that_cannot_be_replaced_are_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with raises(OSError, "current folder"), whole_folder(Path(".")):
+        pass
+    (tmp_path / "file").write_text("")
+    with raises(OSError, tmp_path / "file"), whole_folder(tmp_path / "file"):
+        pass
+    assert os.listdir(tmp_path) == ["file"]
