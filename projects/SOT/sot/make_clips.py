@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from effowt_d2.utils.files import whole_folder
+
 from .data.made_clips import WRITERS
 from .data.pasted_clips import paste_clips, read_cutouts
 
@@ -26,7 +28,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--dataset", required=True, type=Path, help="still images with polygons, in COCO's format")
     parser.add_argument("--images", required=True, type=Path, help="their folder")
-    parser.add_argument("--output", required=True, type=Path, help="an empty folder")
+    parser.add_argument(
+        "--output", required=True, type=Path, help="a new or empty folder; it appears when all clips are made"
+    )
     parser.add_argument("--layout", choices=("got10k", "tao"), default="got10k", help="of what is written (got10k)")
     parser.add_argument("--count", type=int, default=1000, help="clips (1000)")
     parser.add_argument("--frames", type=int, default=8, help="of each (8)")
@@ -38,12 +42,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.output.exists() and any(args.output.iterdir()):
-        raise ValueError(f"--output {args.output} is not empty")
-    cutouts = read_cutouts(args.dataset, args.images)
-    clips = paste_clips(cutouts, args.count, frames=args.frames, seed=args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)
-    WRITERS.get(args.layout)(args.output, tqdm(clips, total=args.count, unit="clip", disable=None))
+    with whole_folder(args.output) as folder:
+        cutouts = read_cutouts(args.dataset, args.images)
+        clips = paste_clips(cutouts, args.count, frames=args.frames, seed=args.seed)
+        WRITERS.get(args.layout)(folder, tqdm(clips, total=args.count, unit="clip", disable=None))
     if cutouts.unreadable:
         print(f"{len(cutouts.unreadable)} images were skipped, the first: {cutouts.unreadable[0]}", file=sys.stderr)
     print(f"{args.count} clips of {len(cutouts.objects)} objects in {args.output}")
@@ -56,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as problem:
         print(f"make_clips: error: {problem}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("make_clips: interrupted; nothing is left of the clips", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+from helpers.full_disk import no_file_above
+from sot import make_clips
 from sot.data.layouts import read_layout
 from sot.data.pasted_clips import paste_clip, paste_clips, read_cutouts
 from sot.make_clips import main
@@ -134,3 +136,27 @@ def test_an_outline_that_is_none_is_an_error(tmp_path, outline):
     source.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match="annotation 2"):
         read_cutouts(source, source.parent)
+
+
+def test_categories_that_a_file_does_not_list_have_names(tmp_path):
+    source = write_dataset(tmp_path / "images")
+    content = json.loads(source.read_text())
+    del content["categories"]
+    source.write_text(json.dumps(content))
+    assert [one.category for one in read_cutouts(source, source.parent).objects] == ["category 1", "category 2"]
+
+
+def test_a_full_disk_or_an_interruption_leaves_nothing(tmp_path, capsys, monkeypatch):
+    source = write_dataset(tmp_path / "images")
+    arguments = ["--dataset", str(source), "--images", str(source.parent), "--output", str(tmp_path / "clips")]
+    with no_file_above(1000):
+        assert main([*arguments, "--count", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "make_clips: error" in error and "free" in error and len(error.splitlines()) == 1
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(make_clips, "paste_clips", interrupted)
+    assert main(arguments) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1 and [f.name for f in tmp_path.iterdir()] == ["images"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from effowt_d2.data.images import write_image
 from effowt_d2.utils.boxes import xyxy_to_xywh
 from effowt_d2.utils.registry import Registry
 
@@ -101,7 +102,7 @@ def _images(folder: Path, clip: MadeClip, name: str = "{:08d}.jpg", first: int =
     folder.mkdir(parents=True, exist_ok=True)
     names = [name.format(index + first) for index in range(len(clip.frames))]
     for file, frame in zip(names, clip.frames):
-        cv2.imwrite(str(folder / file), frame)
+        write_image(folder / file, frame)
     return names
 
 

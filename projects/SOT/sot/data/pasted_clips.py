@@ -109,7 +109,7 @@ def read_cutouts(source: Path, image_root: Path) -> Cutouts:
             ) from problem
         if mask_util.toBbox(mask)[2:].min() >= _LEAST_SIDE:
             file = coco.imgs[annotation["image_id"]]["file_name"]
-            category = coco.cats[annotation["category_id"]]["name"]
+            category = dataset.category_names[annotation["category_id"]]
             found.append(Cutout(str(image_root / file), mask, category))
     if len(found) < 2:
         raise DatasetError(
