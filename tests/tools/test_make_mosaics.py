@@ -3,7 +3,10 @@
 import json
 
 import cv2
+import make_mosaics
 import numpy as np
+import pytest
+from helpers.full_disk import no_file_above
 from helpers.messages import assert_says
 from make_mosaics import main
 
@@ -29,6 +32,14 @@ def write_dataset(folder, broken=()):
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "labels.json").write_text(json.dumps(content))
     return ["--dataset", str(folder / "labels.json"), "--images", str(folder)]
+
+
+def relabel(folder, *labels):
+    """Replace the labels of image 1 by some of category 1."""
+    content = json.loads((folder / "labels.json").read_text())
+    added = [{"id": 10 + n, "image_id": 1, "category_id": 1, "area": 1, **label} for n, label in enumerate(labels)]
+    content["annotations"] = [label for label in content["annotations"] if label["image_id"] != 1] + added
+    (folder / "labels.json").write_text(json.dumps(content))
 
 
 def content_of(folder):
@@ -65,7 +76,8 @@ def test_bad_files_are_omitted_and_counted(tmp_path, capsys):
     assert {a["category_id"] for a in content_of(tmp_path / "a")["annotations"]} == {1}
     source = write_dataset(tmp_path / "none", broken=(1, 2))
     assert main([*source, "--output", str(tmp_path / "b"), "--count", "2"]) == 2
-    assert_says(capsys.readouterr().err, "error", 2)
+    assert_says(capsys.readouterr().err, "error", 2, tmp_path / "none")
+    assert not (tmp_path / "b").exists()
 
 
 def test_what_is_there_is_not_mixed_with(tmp_path, capsys):
@@ -75,3 +87,65 @@ def test_what_is_there_is_not_mixed_with(tmp_path, capsys):
     assert main([*source, "--output", str(tmp_path / "a")]) == 2
     assert_says(capsys.readouterr().err, tmp_path / "a")
     assert [f.name for f in (tmp_path / "a").iterdir()] == ["mine.txt"]
+
+
+def test_boxes_stay_in_their_cells(tmp_path, capsys):
+    source = write_dataset(tmp_path / "single", broken=(2,))
+    outside = [{"bbox": [80, 10, 10, 10], "iscrowd": 0}, {"bbox": [10, 10, 0, 10], "iscrowd": 0}]
+    relabel(tmp_path / "single", {"bbox": [-40, 15, 100, 200], "iscrowd": 0}, *outside)
+    assert main([*source, "--output", str(tmp_path / "a"), "--count", "2", "--side", "240"]) == 0
+    assert_says(capsys.readouterr().err, "2 labels")
+    made = content_of(tmp_path / "a")
+    for label in made["annotations"]:
+        image = made["images"][label["image_id"] - 1]
+        # an image has 80 x 60 pixels, and a cell the side of 80 of them
+        side = 240 // len({a["bbox"][1] for a in made["annotations"] if a["image_id"] == image["id"]})
+        x, y, w, h = label["bbox"]
+        assert x % side == 0 and y % side == pytest.approx(side * 15 / 80)
+        assert (w, h) == pytest.approx((side * 60 / 80, side * 45 / 80))
+
+
+def test_crowds_stay_crowds(tmp_path):
+    source = write_dataset(tmp_path / "single")
+    crowd = {"bbox": [0, 0, 80, 60], "iscrowd": 1}
+    relabel(tmp_path / "single", crowd)
+    assert main([*source, "--output", str(tmp_path / "a"), "--count", "2", "--side", "64"]) == 0
+    assert {a["category_id"] for a in content_of(tmp_path / "a")["annotations"]} == {2}
+    relabel(tmp_path / "single", crowd, {"bbox": [10, 10, 30, 20], "iscrowd": 0})
+    assert main([*source, "--output", str(tmp_path / "b"), "--count", "4", "--side", "64"]) == 0
+    crowds = [a["iscrowd"] for a in content_of(tmp_path / "b")["annotations"] if a["category_id"] == 1]
+    assert crowds.count(0) == crowds.count(1) > 0
+
+
+def test_a_dataset_without_objects_is_an_error(tmp_path, capsys):
+    source = write_dataset(tmp_path / "single")
+    content = json.loads((tmp_path / "single" / "labels.json").read_text())
+    for label in content["annotations"]:
+        label["iscrowd"] = 1
+    (tmp_path / "single" / "labels.json").write_text(json.dumps(content))
+    assert main([*source, "--output", str(tmp_path / "a")]) == 2
+    assert_says(capsys.readouterr().err, "error", "2 images", "crowd")
+
+
+def test_images_in_another_folder_are_named(tmp_path, capsys):
+    source = write_dataset(tmp_path / "single")
+    (tmp_path / "wrong").mkdir()
+    assert main([*source[:2], "--images", str(tmp_path / "wrong"), "--output", str(tmp_path / "a")]) == 2
+    error = capsys.readouterr().err
+    assert_says(error, 2, "no such file")
+    assert str(tmp_path / "wrong") in error and len(error.splitlines()) == 1
+
+
+def test_a_full_disk_or_an_interruption_leaves_nothing(tmp_path, capsys, monkeypatch):
+    source = write_dataset(tmp_path / "single")
+    before = sorted(tmp_path.iterdir())
+    with no_file_above(500):
+        assert main([*source, "--output", str(tmp_path / "a"), "--count", "2"]) == 2
+    assert_says(capsys.readouterr().err, "error", "free")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(make_mosaics, "mosaic", interrupted)
+    assert main([*source, "--output", str(tmp_path / "a")]) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1 and sorted(tmp_path.iterdir()) == before
