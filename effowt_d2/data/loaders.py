@@ -1,6 +1,7 @@
 """Loaders for training (two views of still images) and for inference (whole videos, frames in order)."""
 
 import functools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -13,7 +14,7 @@ from effowt_d2.utils.arguments import config_keys
 from effowt_d2.utils.imports import import_modules
 from effowt_d2.utils.registry import Registry
 
-from .frame_pairs import FramePairs
+from .frame_pairs import FramePairs, video_key
 from .image_files import existing_records
 from .mappers import FrameMapper, find_mapper
 from .training_records import load_training_records
@@ -32,6 +33,8 @@ __all__ = [
     "load_frame_records",
     "loader_of_records",
 ]
+
+logger = logging.getLogger(__name__)
 
 LOADERS: Registry[Callable[..., "TrainLoader"]] = Registry("training loaders", argument="loader")
 """Functions ``(cfg, mapper=None)`` that make the training loader of a config; ``DATA.LOADER`` names one."""
@@ -161,6 +164,12 @@ def build_image_loader(cfg: CfgNode, mapper: Callable[[dict], dict] | None = Non
     if cfg.DATA.REFERENCE_GAP:
         with config_keys("DATA", gap="DATA.REFERENCE_GAP"):
             listed = FramePairs(listed, gap=cfg.DATA.REFERENCE_GAP)
+        if all(video_key(record) is None for record in records):
+            logger.warning(
+                "DATA.REFERENCE_GAP is %d and has no effect: none of the training datasets (%s) has videos",
+                cfg.DATA.REFERENCE_GAP,
+                ", ".join(cfg.DATASETS.TRAIN),
+            )
     return loader_of_records(
         cfg,
         listed,

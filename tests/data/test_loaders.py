@@ -7,7 +7,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from helpers.configs import plugin_config
-from helpers.messages import raises
+from helpers.messages import assert_says, raises
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -175,6 +175,20 @@ def test_reference_views_come_from_frames_nearby(dataset):
                 seen.add((video, 0 if video is None else near - frame))
         steps = range(-gap, gap + 1)
         assert seen == {(None, 0), (3, 0), *((video, step) for video in (1, 2) for step in steps)}
+
+
+def test_a_gap_between_frames_where_none_has_a_video_is_reported_once(dataset, caplog):
+    records = [labelled(), labelled()]
+    dataset(records)
+    build_train_loader(make_config(DATA__REFERENCE_GAP=3))
+    (warning,) = [record for record in caplog.records if "REFERENCE_GAP" in record.getMessage()]
+    assert_says(warning.getMessage(), "DATA.REFERENCE_GAP", 3, NAME)
+    caplog.clear()
+    build_train_loader(make_config())
+    records += track_frames(1, 1)
+    records[2].update(file_name=records[0]["file_name"], image_id=2, height=20, width=30)
+    build_train_loader(make_config(DATA__REFERENCE_GAP=3))
+    assert "REFERENCE_GAP" not in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 1])
