@@ -88,7 +88,15 @@ def test_names_registrations_and_functions(call, folder):
 
 
 @pytest.mark.parametrize(
-    "arguments, data", [([], "names"), (["nowhere"], "nowhere"), (["--register", "a", "b"], "a b")]
+    "arguments, data",
+    [
+        ([], "names"),
+        (["nowhere"], "nowhere"),
+        (["--register", "a", "b"], "a b"),
+        (["--register", "davis_tao", "a.json", "b"], "'davis_tao' is taken"),
+        (["tao_ow_val", "--distractor", "camel"], "--distractor needs --known"),
+        (["tao_ow_val", "--read", "-1"], "-1"),
+    ],
 )
 def test_bad_arguments(call, arguments, data):
     status, _, err = call(*arguments)
@@ -112,3 +120,12 @@ def test_deep_images_and_the_files_of_users(call):
     status, out, _ = call(shared_data("..", "cases", "training", "poly.json"))
     assert status == 1
     assert_says(out, "annotations.bbox (4)")
+
+
+def test_data_without_annotations_is_for_tracking(call, folder):
+    document = own_data.coco()
+    assert "not trained on" not in call(write(folder, document))[1]
+    for number, lacking in enumerate(({**document, "annotations": []}, {"images": document["images"]})):
+        status, out, _ = call(write(folder, lacking, f"{number}.json"))
+        assert status == 0
+        assert_says(out, "warning: no annotations", "not trained on")

@@ -16,7 +16,12 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 
-from effowt_d2.data.datasets.registration import add_register_option, register_file, take_registrations
+from effowt_d2.data.datasets.registration import (
+    add_register_option,
+    register_entries,
+    register_file,
+    take_registrations,
+)
 from effowt_d2.data.image_files import SAMPLE
 from effowt_d2.data.images import ImageReadError, read_record_image
 from effowt_d2.data.labels import format_counts, training_labels
@@ -42,6 +47,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> int:
     parser = get_parser()
     args = parser.parse_args()
+    if args.distractor and not args.known:
+        parser.error("--distractor needs --known")
+    if args.read < 0:
+        parser.error(f"--read must be 0 or more, got {args.read}")
     try:
         names = register(args)
     except ValueError as error:
@@ -56,12 +65,11 @@ def register(args: argparse.Namespace) -> list[str]:
     """Register what the command line describes; returns the names to check.
 
     Raises:
-        ValueError: a dataset is neither registered nor a file, or there is none.
+        ValueError: a dataset is neither registered nor a file, or there is none; a name to register is taken.
     """
-    names = []
-    for name, *place in take_registrations(args):
-        register_file(name, *place)
-        names.append(name)
+    entries = take_registrations(args)
+    register_entries(entries, "--register")
+    names = [name for name, *_ in entries]
     for name in args.datasets:
         if name not in DatasetCatalog.list():
             path = Path(name)
@@ -97,6 +105,8 @@ def check(name: str, args: argparse.Namespace) -> Iterator[str]:
         yield str(problem)
     else:
         yield from check_labels(name, records, args)
+    if records and not any(record.get("annotations") for record in records):
+        print("  warning: no annotations: it can be tracked, but not trained on")
     yield from check_images(records, args.read)
 
 

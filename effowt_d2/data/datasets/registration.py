@@ -13,7 +13,14 @@ from effowt_d2.utils.registry import Registry
 
 from .records import DatasetRecords, load_records
 
-__all__ = ["DATASET_KINDS", "add_register_option", "register_datasets", "register_file", "take_registrations"]
+__all__ = [
+    "DATASET_KINDS",
+    "add_register_option",
+    "register_datasets",
+    "register_entries",
+    "register_file",
+    "take_registrations",
+]
 
 DATASET_KINDS: Registry[Callable[[str, str, str], None]] = Registry("kinds of datasets", argument="format")
 """Functions ``(name, source, folder)`` that register a dataset of another kind than :data:`effowt_d2.formats.FORMATS`, by the
@@ -63,16 +70,23 @@ def register_file(
 
 
 def register_datasets(cfg: CfgNode) -> None:
-    """Register the datasets of ``DATA.REGISTER``; to be called in every process that uses them.
+    """:func:`register_entries` of ``DATA.REGISTER``; to be called in every process that uses them."""
+    register_entries(cfg.DATA.REGISTER, "DATA.REGISTER")
 
-    Entries are ``[name, annotation file, image folder]`` with the format as a fourth, detected where it is missing, or one of
-    :data:`DATASET_KINDS`. A name that is registered with the same files already is left alone.
+
+def register_entries(entries: Sequence[Sequence[str]], where: str) -> None:
+    """Register datasets.
+
+    Args:
+        entries: ``[name, annotation file, image folder]`` with the format as a fourth, detected where it is missing, or
+            one of :data:`DATASET_KINDS`. A name that is registered with the same files already is left alone.
+        where: what has them, for errors.
 
     Raises:
         ValueError: an entry is malformed, its format unknown, or its name taken by another dataset.
     """
-    for number, entry in enumerate(cfg.DATA.REGISTER):
-        name, source, image_root, format = _entry(entry, f"DATA.REGISTER[{number}]")
+    for number, entry in enumerate(entries):
+        name, source, image_root, format = _entry(entry, f"{where}[{number}]")
         if name not in DatasetCatalog.list():
             _register(name, source, image_root, format)
             continue
@@ -80,7 +94,7 @@ def register_datasets(cfg: CfgNode) -> None:
         there = tuple(metadata.get(key, None) for key in ("json_file", "image_root", "format"))
         if there != (source, image_root, format):
             raise ValueError(
-                f"DATA.REGISTER[{number}]: the name '{name}' is taken by another dataset ({there[0] or 'no file'})"
+                f"{where}[{number}]: the name '{name}' is taken by another dataset ({there[0] or 'no file'})"
             )
 
 
