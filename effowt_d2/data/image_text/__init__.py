@@ -2,7 +2,7 @@
 
 from .packed import PackedImages, pack
 from .sources import Sample, box_samples, caption_samples, folder_samples
-from .vocabulary import Row, Vocabulary, read_rows, read_vocabulary
+from .vocabulary import Row, Vocabulary, name_key, read_rows, read_vocabulary
 
 __all__ = [
     "PackedImages",
@@ -12,6 +12,7 @@ __all__ = [
     "box_samples",
     "caption_samples",
     "folder_samples",
+    "name_key",
     "pack",
     "read_rows",
     "read_vocabulary",

@@ -58,7 +58,7 @@ class PairBatches:
         sources: images with labels or captions; images whose label is no id of the vocabulary are skipped.
         batch: images in a batch.
         texts: texts of classes in a batch, at least; the classes of the images and their kinds come first.
-        captioned: fraction of a batch that has captions, where there are such images.
+        captioned: fraction of a batch that has captions, where there are such images; at least one image then.
         captions: captions in a batch.
         dictionary: words with descriptions, of which there need be no images: they teach the text tower what the
             names of classes it never saw mean. Words without a description are passed over.
@@ -98,7 +98,7 @@ class PairBatches:
         self._weights = weights / weights.sum()
         self._used = sorted({k for n in self._members for k in (n, *self.vocabulary.kinds[n])})
         self.without_images = [row.names[0] for n, row in enumerate(vocabulary) if n not in set(self._used)]
-        self._captioned_count = round(captioned * batch) if self._captioned else 0
+        self._captioned_count = max(1, round(captioned * batch)) if self._captioned and batch > 1 else 0
         self._count, self._texts, self._captions = batch - self._captioned_count, texts, captions
         self._dictionary, self._words = [row for row in dictionary if row.description], words
         self._report()

@@ -18,7 +18,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Row", "Vocabulary", "read_rows", "read_vocabulary"]
+from effowt_d2.utils.text import read_text
+
+__all__ = ["Row", "Vocabulary", "name_key", "read_rows", "read_vocabulary"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +34,15 @@ class Row(NamedTuple):
     description: str = ""
 
 
+def name_key(name: str) -> str:
+    """What two names have in common that are one to the tokenizer: it ignores case and the number of blanks."""
+    return " ".join(name.casefold().split())
+
+
 class Vocabulary(Sequence[Row]):
     """Classes by number, and the numbers of the classes that each class belongs to.
 
-    A name of several rows is ambiguous and removed from all of them.
+    A name of several rows is ambiguous and removed from all of them, whatever its case and blanks.
 
     Args:
         rows: in the order of their numbers.
@@ -51,9 +58,9 @@ class Vocabulary(Sequence[Row]):
 
     def __init__(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
-        times = Counter(name for row in rows for name in set(row.names))
-        self.shared_names = sorted(name for name, count in times.items() if count > 1)
-        self._rows = [row._replace(names=tuple(n for n in row.names if times[n] == 1)) for row in rows]
+        times = Counter(key for row in rows for key in {name_key(name) for name in row.names})
+        self.shared_names = sorted({name for row in rows for name in row.names if times[name_key(name)] > 1})
+        self._rows = [row._replace(names=tuple(n for n in row.names if times[name_key(n)] == 1)) for row in rows]
         self.index: dict[str, int] = {}
         for number, (row, read) in enumerate(zip(self._rows, rows)):
             if not row.names:
@@ -85,7 +92,8 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line has no names, or the vocabulary does not fit together; the message has the file's name.
+        ValueError: the file is no UTF-8 text or has no lines, a line has no names, or the vocabulary does not fit
+            together; the message has the file's name.
     """
     rows = read_rows(path)
     try:
@@ -100,7 +108,7 @@ def read_rows(path: str | Path) -> list[Row]:
     Errors: as for :func:`read_vocabulary`, except that the rows need not fit together.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         columns = [column.strip() for column in line.split("\t")] + ["", "", ""]
@@ -108,4 +116,6 @@ def read_rows(path: str | Path) -> list[Row]:
         if not ids or not names:
             raise ValueError(f"{path}, line {number}: expected ids and names separated by a tab, got {line[:80]!r}")
         rows.append(Row(ids, tuple(dict.fromkeys(names)), kinds, columns[3]))
+    if not rows:
+        raise ValueError(f"{path} has no lines of ids and names")
     return rows
