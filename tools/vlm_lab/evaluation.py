@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import open_clip
 import torch
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from effowt_d2.data.image_text import PackedImages, Vocabulary
 
-__all__ = ["class_embeddings", "image_embeddings", "zero_shot"]
+__all__ = ["class_embeddings", "compared_classes", "image_embeddings", "zero_shot"]
 
 PROMPTS = ("a photo of a {}", "a photo of the {}", "a close-up photo of a {}", "{}")
 
@@ -55,6 +57,27 @@ def image_embeddings(model: nn.Module, images: np.ndarray, *, size: int, batch: 
     return torch.cat(found)
 
 
+def compared_classes(vocabulary: Vocabulary, labels: Sequence[str], *, among: str = "own") -> list[int]:
+    """Numbers of the classes that images are compared with.
+
+    Args:
+        vocabulary: labels that are none of its ids are passed over.
+        labels: of the images.
+        among: see :func:`zero_shot`.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    numbers = {vocabulary.index[label] for label in labels if label in vocabulary.index}
+    if among == "all":
+        kinds = {kind for of_kind in vocabulary.kinds for kind in of_kind}
+        numbers |= set(range(len(vocabulary))) - kinds
+    if len(numbers) < 2:
+        names = [vocabulary[number].names[0] for number in numbers]
+        raise ValueError(f"zero-shot accuracy needs images of two classes of the vocabulary, got {names}")
+    return sorted(numbers)
+
+
 def zero_shot(
     model: nn.Module,
     tokenizer,
@@ -70,25 +93,27 @@ def zero_shot(
 
     Args:
         model: in eval mode.
-        packed: images whose labels are ids of the vocabulary.
+        packed: images; those whose labels are no ids of the vocabulary are passed over.
         size: image size in pixels.
-        count: images to take, spread evenly; 0 for all.
+        count: images to take at most, spread evenly; 0 for all.
         among: ``own`` compares the classes of the images, ``all`` the whole vocabulary less what is a kind of others.
         described: see :func:`class_embeddings`.
 
     Returns:
         ``{"top1": ..., "top5": ..., "images": ..., "classes": ...}``
+
+    Raises:
+        ValueError: there are fewer than two classes to compare.
     """
-    truth = np.array([vocabulary.index[label] for label in packed.labels])
-    taken = np.arange(len(packed)) if not count else np.linspace(0, len(packed) - 1, count).astype(int)
-    kinds = {kind for of_kind in vocabulary.kinds for kind in of_kind}
-    numbers = sorted(set(truth.tolist()))
-    if among == "all":
-        numbers = sorted({*numbers, *(n for n in range(len(vocabulary)) if n not in kinds)})
+    numbers = compared_classes(vocabulary, packed.labels, among=among)
+    taken = np.array([i for i, label in enumerate(packed.labels) if label in vocabulary.index])
+    if count:
+        taken = taken[np.linspace(0, len(taken) - 1, min(count, len(taken))).astype(int)]
+    truth = torch.tensor([vocabulary.index[packed.labels[i]] for i in taken])
     texts = class_embeddings(model, tokenizer, vocabulary, numbers, described=described)
     images = image_embeddings(model, np.stack([packed.images[i] for i in taken]), size=size)
     order = (images @ texts.T).topk(min(5, len(numbers)), dim=1).indices
-    right = torch.tensor(numbers)[order] == torch.from_numpy(truth[taken])[:, None]
+    right = torch.tensor(numbers)[order] == truth[:, None]
     return {
         "top1": right[:, 0].float().mean().item(),
         "top5": right.any(dim=1).float().mean().item(),
