@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import logging
 import math
 import time
+from collections import Counter
 from pathlib import Path
 
 import open_clip
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from vlm_lab.arguments import check_arguments
 from vlm_lab.augment import change_colours, cut_and_paste, step_generator
-from vlm_lab.evaluation import zero_shot
+from vlm_lab.evaluation import compared_classes, zero_shot
 from vlm_lab.loading import Ready, batches_from
 from vlm_lab.loss import caption_loss, class_loss, related_classes
 from vlm_lab.muon import make_optimizers
@@ -33,6 +36,7 @@ from vlm_lab.towers import encode_images, encode_texts, start_positions
 from effowt_d2.assets import register_vlm_configs
 from effowt_d2.data.image_text import (
     PackedImages,
+    Vocabulary,
     box_samples,
     caption_samples,
     folder_samples,
@@ -42,7 +46,17 @@ from effowt_d2.data.image_text import (
 from effowt_d2.data.image_text.batches import PairBatches
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# options that may change without a word when a run is continued; of --words the content counts
+_FREE = {"stages", "decay", "output", "device", "workers", "threads", "words", "packed", "save_seconds"}
+_FREE |= {"log_every", "eval_every", "eval_count", "held_out", "packed_held_out"}
 logger = logging.getLogger("train_vlm")
+
+
+def run_settings(args: argparse.Namespace, vocabulary: Vocabulary) -> dict:
+    """What shapes a run, as plain values for its checkpoint."""
+    content = hashlib.sha256(repr([tuple(row) for row in vocabulary]).encode()).hexdigest()[:12]
+    chosen = {name: value for name, value in vars(args).items() if name not in _FREE}
+    return {**json.loads(json.dumps(chosen, default=str)), "words_content": content}
 
 
 def packed_sources(args: argparse.Namespace) -> list[PackedImages]:
@@ -116,29 +130,56 @@ class Training:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.stages = args, parse_stages(args.stages)
         self.steps = sum(steps for _, steps in self.stages)
-        register_vlm_configs()
         torch.manual_seed(args.seed)
         self.model = open_clip.create_model(args.model, load_weights=False).to(args.device)
+        largest = self.model.visual.image_size[0]
+        if max(size for size, _ in self.stages) > largest:
+            raise ValueError(f"--stages: {args.model} takes images of {largest} pixels at most, got {args.stages}")
         self.words_at_start = self.model.token_embedding.weight.detach().clone()
         start_positions(self.model.visual)
         with torch.no_grad():
             self.model.logit_scale.fill_(math.log(10))
         self.tokenizer = open_clip.get_tokenizer(args.model)
         self.vocabulary = read_vocabulary(args.words)
+        dictionary = read_vocabulary(args.dictionary) if args.dictionary else ()
+        self.optimizers = make_optimizers(self.model, lr=args.lr, muon_lr=args.muon_lr, weight_decay=args.weight_decay)
+        self.peaks = [args.muon_lr, args.lr]
+        self.settings = run_settings(args, self.vocabulary)
+        self.first = self._steps_done()
+        self.held_out = self._held_out()
         self.batches = PairBatches(
             self.vocabulary,
             packed_sources(args),
             batch=args.batch,
             texts=args.texts,
-            dictionary=read_vocabulary(args.dictionary) if args.dictionary else (),
+            dictionary=dictionary,
             seed=args.seed,
         )
         self.related = related_classes(self.vocabulary.kinds).to(args.device)
-        self.optimizers = make_optimizers(self.model, lr=args.lr, muon_lr=args.muon_lr, weight_decay=args.weight_decay)
-        self.peaks = [args.muon_lr, args.lr]
-        self.held_out = self._held_out()
+
+    def _steps_done(self) -> int:
+        """The number of steps of the last checkpoint, which is loaded; 0 where there is none."""
+        last = self.args.output / "last.pt"
+        if not last.is_file():
+            return 0
+        first = load_state(last, self.model, self.optimizers, settings=self.settings)
+        if first > self.steps:
+            raise ValueError(f"{last} is at step {first}, --stages has {self.steps}")
+        logger.info("continuing from step %d of %s", first, last)
+        return first
 
     def _held_out(self) -> PackedImages | None:
+        packed = self._packed_held_out()
+        if packed is None:
+            return None
+        compared_classes(self.vocabulary, packed.labels)
+        unknown = Counter(label for label in packed.labels if label not in self.vocabulary.index)
+        if unknown:
+            count, names = unknown.total(), sorted(unknown)
+            logger.warning("%d held-out images of %d labels without a word skipped: %s", count, len(names), names[:10])
+        return packed
+
+    def _packed_held_out(self) -> PackedImages | None:
         if self.args.packed_held_out:
             return PackedImages(self.args.packed_held_out)
         if not self.args.held_out:
@@ -149,21 +190,17 @@ class Training:
 
     def run(self) -> None:
         """Train from the last checkpoint, or from the start, to the last step."""
-        last, first = self.args.output / "last.pt", 0
-        if last.is_file():
-            first = load_state(last, self.model, self.optimizers)
-            logger.info("continuing from step %d of %s", first, last)
         self.model.train()
         average, saved, seen, start = None, time.monotonic(), 0, time.monotonic()
         ready = batches_from(
             self.batches,
             self.tokenizer,
             stages=self.stages,
-            first=first,
+            first=self.first,
             workers=self.args.workers,
             pinned=self.args.device != "cpu",
         )
-        for step, batch in enumerate(ready, first):
+        for step, batch in enumerate(ready, self.first):
             loss = self.step(step, batch)
             average = loss if average is None else 0.98 * average + 0.02 * loss
             seen += self.args.batch
@@ -171,15 +208,19 @@ class Training:
                 rate = seen / (time.monotonic() - start)
                 seen, start = 0, time.monotonic()
                 self.log(step=step + 1, loss=average.item(), size=size_at(step, self.stages), images_per_second=rate)
-            if time.monotonic() - saved > self.args.save_seconds:
-                save_state(last, self.model, self.optimizers, step=step + 1)
+            evaluated = (step + 1) % self.args.eval_every == 0 or step + 1 == self.steps
+            if evaluated or time.monotonic() - saved > self.args.save_seconds:
+                self.save("last.pt", step)
                 saved = time.monotonic()
             if step + 1 == self.steps - self.args.decay:
-                save_state(self.args.output / "before_decay.pt", self.model, self.optimizers, step=step + 1)
-            if (step + 1) % self.args.eval_every == 0 or step + 1 == self.steps:
+                self.save("before_decay.pt", step)
+            if evaluated:
                 self.evaluate(step)
-        save_state(last, self.model, self.optimizers, step=self.steps)
         export(self.args.output / "model.pt", self.model, self.words_at_start)
+
+    def save(self, name: str, step: int) -> None:
+        """Write a checkpoint after a step."""
+        save_state(self.args.output / name, self.model, self.optimizers, step=step + 1, settings=self.settings)
 
     def step(self, step: int, ready: Ready) -> torch.Tensor:
         """One step of training; its loss."""
@@ -281,10 +322,12 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = True  # of what is left in single precision
-    args.output.mkdir(parents=True, exist_ok=True)
+    register_vlm_configs()
     try:
+        check_arguments(args)
+        torch.set_num_threads(args.threads)
+        args.output.mkdir(parents=True, exist_ok=True)
         training = Training(args)
     except (OSError, ValueError) as error:
         raise SystemExit(f"train_vlm.py: {error}") from error

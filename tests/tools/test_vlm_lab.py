@@ -7,12 +7,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch.nn import functional as F
 from vlm_lab.augment import change_colours, cut_and_paste, step_generator
+from vlm_lab.evaluation import compared_classes, zero_shot
 from vlm_lab.loss import caption_loss, class_loss, related_classes
 from vlm_lab.muon import make_optimizers, orthogonalise
 from vlm_lab.schedule import learning_rate, parse_stages, size_at
+from vlm_lab.state import load_state, save_state
 from vlm_lab.towers import encode_images, encode_texts, position_window
 
 from effowt_d2.assets import register_vlm_configs
+from effowt_d2.data.image_text import Row, Sample, Vocabulary, pack
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def test_stages_and_rates():
     assert [size_at(step, stages) for step in range(7)] == [64, 64, 64, 96, 96, 96, 96]
     rates = [learning_rate(step, warmup=2, decay=4, steps=10) for step in range(10)]
     assert rates == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
-    for wrong in ("64", "60:5", "x:1", "0:3"):
+    for wrong in ("64", "60:5", "x:1", "0:3", "32:0", "32:-1", "32:2:1", "32:²"):
         with pytest.raises(ValueError, match=wrong):
             parse_stages([wrong])
 
@@ -92,6 +95,110 @@ def test_orthogonalised_matrices_have_singular_values_near_one():
     for shape in ((16, 48), (48, 16)):
         values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
         assert values.min() > 0.6 and values.max() < 1.3, values
+
+
+# the state of a run
+
+SETTINGS = {"model": "A", "seed": 0, "words_content": "1a", "lr": 0.1, "folder": [["x", "64"]]}
+
+
+def small_run(decay=0.0):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(layer.parameters(), weight_decay=decay)
+    layer(torch.ones(2)).sum().backward()
+    optimizer.step()
+    return layer, [optimizer]
+
+
+@pytest.fixture
+def last(tmp_path):
+    save_state(tmp_path / "last.pt", *small_run(), step=3, settings=SETTINGS)
+    return tmp_path / "last.pt"
+
+
+def test_a_run_goes_on_from_its_state(last, caplog):
+    layer, optimizers = torch.nn.Linear(2, 3), [torch.optim.AdamW(torch.nn.Linear(2, 3).parameters())]
+    assert load_state(last, layer, optimizers, settings=SETTINGS) == 3 and not caplog.text
+    assert torch.equal(layer.weight, small_run()[0].weight)
+    assert optimizers[0].state_dict()["state"][0]["step"] == 1
+
+
+def test_a_state_without_settings_is_taken(last):
+    state = torch.load(last)
+    del state["settings"]
+    torch.save(state, last)
+    assert load_state(last, *small_run(), settings=SETTINGS) == 3
+
+
+@pytest.mark.parametrize("name, value", [("model", "B"), ("seed", 1), ("words_content", "2b")])
+def test_a_run_of_another_model_seed_or_vocabulary_is_not_continued(last, name, value):
+    with pytest.raises(ValueError, match=f"last.pt is of another run.*: {name} {SETTINGS[name]} → {value}"):
+        load_state(last, *small_run(), settings=SETTINGS | {name: value})
+
+
+def test_changed_settings_are_named_and_used(last, caplog):
+    layer, optimizers = small_run(decay=0.5)
+    load_state(last, layer, optimizers, settings=SETTINGS | {"lr": 0.2, "new": 1})
+    assert "last.pt was made with other settings: lr 0.1 → 0.2" in caplog.text and "new" not in caplog.text
+    assert optimizers[0].param_groups[0]["weight_decay"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (lambda old: old[: len(old) // 2], "truncated or damaged"),
+        (lambda old: b"", "not a checkpoint"),
+        (lambda old: b"hello", "not a checkpoint"),
+        ({"state_dict": {"weight": torch.ones(2)}}, r"holds the keys \['state_dict'\], and no \['model', 'optim"),
+        ([1, 2], "holds a list"),
+        (
+            {"step": 1, "model": {"weight": torch.ones(3, 2), "bias": torch.ones(3)}, "optimizers": []},
+            "no optimizers of this model",
+        ),
+    ],
+    ids=["truncated", "empty", "text", "weights", "a list", "no optimizers"],
+)
+def test_what_is_no_state_is_refused(last, content, message):
+    if callable(content):
+        last.write_bytes(content(last.read_bytes()))
+    else:
+        torch.save(content, last)
+    with pytest.raises(ValueError, match=message) as error:
+        load_state(last, *small_run(), settings=SETTINGS)
+    assert "last.pt" in str(error.value) and "\n" not in str(error.value)
+
+
+# accuracy
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    samples = []
+    for i, label in enumerate("ddcxc"):
+        Image.new("RGB", (32, 32), (50 * i, 99, 99)).save(tmp_path / f"{i}.png")
+        samples.append(Sample(str(tmp_path / f"{i}.png"), label))
+    return pack(samples, tmp_path / "packed", side=32)
+
+
+WORDS = Vocabulary(
+    [Row(("d",), ("dog",), ("a",)), Row(("c",), ("cat",)), Row(("a",), ("animal",)), Row(("z",), ("zebra",))]
+)
+
+
+@pytest.mark.parametrize("count, images", [(0, 4), (3, 3), (50, 4)])
+def test_no_image_counts_twice_and_none_without_a_word(model, pictures, count, images):
+    tokenizer = open_clip.get_tokenizer("RealCLIP-S-16")
+    scores = zero_shot(model, tokenizer, WORDS, pictures, size=192, count=count)
+    assert scores["images"] == images and scores["classes"] == 2
+
+
+def test_two_classes_are_compared_at_least():
+    assert compared_classes(WORDS, ["d", "d", "c", "x"]) == [0, 1]
+    assert compared_classes(WORDS, ["d"], among="all") == [0, 1, 3]
+    for labels in ([], ["x"], ["d", "d"]):
+        with pytest.raises(ValueError, match="two classes"):
+            compared_classes(WORDS, labels)
 
 
 # changes of images

@@ -11,13 +11,13 @@ def parse_stages(texts: Sequence[str]) -> list[tuple[int, int]]:
     """``["64:2000", "96:500"]`` to ``[(64, 2000), (96, 500)]``: image size in pixels, and steps of that size.
 
     Raises:
-        ValueError: a stage is not of that form, or the size is no multiple of 16.
+        ValueError: a stage is not of that form or has no steps, or the size is no multiple of 16.
     """
     stages = []
     for text in texts:
         size, _, steps = text.partition(":")
-        if not (size.isdigit() and steps.isdigit()) or int(size) % 16 or not int(size):
-            raise ValueError(f"expected SIZE:STEPS with a size that is a multiple of 16, got {text!r}")
+        if not (size.isdecimal() and steps.isdecimal() and int(size) and int(steps)) or int(size) % 16:
+            raise ValueError(f"--stages: expected SIZE:STEPS, a multiple of 16 and 1 or more, got {text!r}")
         stages.append((int(size), int(steps)))
     return stages
 
