@@ -60,10 +60,9 @@ class PackedImages:
     def report(self) -> None:
         """Log what could not be used."""
         if self.broken:
-            total = len(self) + len(self.broken)
-            logger.warning(
-                "%d of %d images can't be used and are skipped: %s", len(self.broken), total, self.broken[:10]
-            )
+            count, different = len(self.broken), list(dict.fromkeys(self.broken))  # a file may have many boxes
+            total = len(self) + count
+            logger.warning("%d of %d images can't be used and are skipped: %s", count, total, different[:10])
 
 
 def _read_index(file: Path) -> dict:
