@@ -79,8 +79,9 @@ def run(args: argparse.Namespace) -> dict:
     videos = LabelledVideos(chosen_dataset(cfg, args.dataset), frames=True)
     gt, categories = videos.gt, category_records(videos, args.fields)
     # own data may have no groups
-    groups = choose_groups(configured_groups(cfg), gt.open_world, gt.file, gt.categories) or CategoryGroups(frozenset())
-    subsets = SUBSETS if groups.known else SUBSETS[:1]
+    groups = choose_groups(configured_groups(cfg), gt.open_world, gt.file, gt.categories)
+    subsets = SUBSETS[:1] if groups is None else SUBSETS
+    groups = groups or CategoryGroups(frozenset())
     vocabulary = read_vocabulary(args.vocabulary) if args.vocabulary else list(videos.categories.values())
     meaningless = [word for word, meaning in word_meanings(vocabulary, categories, "name").items() if not meaning]
     if len(meaningless) == len(vocabulary):

@@ -225,7 +225,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, content, message):
 
 def test_a_manifest_that_is_cut_off_is_refused(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps([GOOD])[:30])
-    with pytest.raises(ValueError, match="boxes.json is no JSON, or cut off"):
+    with pytest.raises(ValueError, match="boxes.json is not a complete JSON file"):
         box_samples(tmp_path / "boxes.json")
 
 
@@ -351,8 +351,8 @@ def test_nothing_half_is_left_by_an_interrupted_run(folders, monkeypatch):
 @pytest.mark.parametrize(
     "name, change, message",
     [
-        ("index.json", lambda content: content[:50], "index.json is damaged"),
-        ("index.json", lambda content: b"7", "index.json is damaged"),
+        ("index.json", lambda content: content[:50], "index.json is not a complete JSON file"),
+        ("index.json", lambda content: b"7", "index.json is no index of packed images"),
         ("index.json", lambda content: b'{"labels": []}', "index.json is no index .*captions"),
         ("index.json", lambda content: content.replace(b'["c", ', b"["), "packed is damaged: 16 images .*15 labels"),
         ("images.npy", lambda content: content[:500], "images.npy is damaged"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from effowt_d2.formats.read import read_json
 from effowt_d2.utils.files import DiskFullError, is_disk_full, write_atomically
 
 from .sources import Sample, read_square
@@ -66,11 +67,8 @@ class PackedImages:
 
 
 def _read_index(file: Path) -> dict:
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-        missing = {"labels", "captions", "broken", "signature"} - set(index)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+    index = read_json(file)
+    missing = {"labels", "captions", "broken", "signature"} - set(index if isinstance(index, dict) else ())
     if missing:
         raise ValueError(f"{file} is no index of packed images: {sorted(missing)} are missing")
     return index

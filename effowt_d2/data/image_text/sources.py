@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import math
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from effowt_d2.data.images import read_record_image
+from effowt_d2.formats.read import read_json
 from effowt_d2.utils.text import read_text
 
 __all__ = ["IMAGE_EXTENSIONS", "Sample", "box_samples", "caption_samples", "folder_samples", "read_square"]
@@ -167,10 +167,7 @@ def box_samples(
 
 
 def _records(manifest: Path) -> list[dict]:
-    try:
-        records = json.loads(read_text(manifest))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{manifest} is no JSON, or cut off: {error}") from error
+    records = read_json(manifest)
     if not isinstance(records, list):
         held = f"an object with the keys {list(records)[:5]}" if isinstance(records, dict) else repr(records)[:80]
         raise ValueError(f"{manifest}: expected a list of records with file, boxes and cls, got {held}")

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from effowt_d2.data.images import write_image
+
 from .backgrounds import background
 from .labels import category_records, open_world_groups, visible_part
 from .render import Look, Pose, draw_object, finish_frame, sample_light, sample_look, sample_photometry
@@ -117,5 +119,4 @@ def write_jpeg(path: Path, image: np.ndarray) -> None:
     Raises:
         OSError: the file could not be written.
     """
-    if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
-        raise OSError(f"could not write {path}")
+    write_image(path, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])

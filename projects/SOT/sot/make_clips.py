@@ -47,7 +47,7 @@ def _run(args: argparse.Namespace) -> None:
         clips = paste_clips(cutouts, args.count, frames=args.frames, seed=args.seed)
         WRITERS.get(args.layout)(folder, tqdm(clips, total=args.count, unit="clip", disable=None))
     if cutouts.unreadable:
-        print(f"{len(cutouts.unreadable)} images were skipped, the first: {cutouts.unreadable[0]}", file=sys.stderr)
+        print(f"{len(cutouts.unreadable)} images were skipped, the first: {cutouts.first_problem}", file=sys.stderr)
     print(f"{args.count} clips of {len(cutouts.objects)} objects in {args.output}")
 
 

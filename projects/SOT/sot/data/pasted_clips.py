@@ -52,12 +52,12 @@ class Cutouts:
 
     Attributes:
         objects: what is left.
-        unreadable: why each image was dropped.
+        unreadable: why an image was dropped, by file.
     """
 
     def __init__(self, objects: Sequence[Cutout]) -> None:
         self.objects = list(objects)
-        self.unreadable: list[str] = []
+        self.unreadable: dict[str, str] = {}
 
     def like(self, one: Cutout) -> list[Cutout]:
         """The others of its category."""
@@ -80,10 +80,15 @@ class Cutouts:
             try:
                 return one, read(one)
             except ImageReadError as problem:
-                self.unreadable.append(str(problem))
+                self.unreadable[one.file] = str(problem)
                 self.objects = [other for other in self.objects if other.file != one.file]
                 among = [other for other in among if other.file != one.file]
-        raise DatasetError(f"none of the {len(self.unreadable)} images can be read, the first: {self.unreadable[0]}")
+        raise DatasetError(f"none of the {len(self.unreadable)} images can be read, the first: {self.first_problem}")
+
+    @property
+    def first_problem(self) -> str:
+        """The first of ``unreadable``; there must be one."""
+        return next(iter(self.unreadable.values()))
 
 
 def read_cutouts(source: Path, image_root: Path) -> Cutouts:
@@ -96,7 +101,7 @@ def read_cutouts(source: Path, image_root: Path) -> Cutouts:
     dataset = read_dataset(source, image_root, "coco")
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(dataset.file)
-    found = []
+    found, names = [], dataset.category_names
     for annotation in coco.anns.values():
         if annotation.get("iscrowd") or not annotation.get("segmentation"):
             continue
@@ -109,8 +114,7 @@ def read_cutouts(source: Path, image_root: Path) -> Cutouts:
             ) from problem
         if mask_util.toBbox(mask)[2:].min() >= _LEAST_SIDE:
             file = coco.imgs[annotation["image_id"]]["file_name"]
-            category = dataset.category_names[annotation["category_id"]]
-            found.append(Cutout(str(image_root / file), mask, category))
+            found.append(Cutout(str(image_root / file), mask, names[annotation["category_id"]]))
     if len(found) < 2:
         raise DatasetError(
             f"{dataset.file} has {len(found)} objects whose masks have sides of {_LEAST_SIDE} pixels or more; 2 are needed"
@@ -133,9 +137,8 @@ def paste_clips(
     for number in range(count):
         random = np.random.default_rng((seed, number))
         target, pixels = cutouts.draw(random)
-        layers = [(target.category, pixels)]
+        layers, alike = [(target.category, pixels)], cutouts.like(target)
         for _ in range(random.integers(1, 4)):
-            alike = cutouts.like(target)
             other, pixels = cutouts.draw(random, among=alike if alike and random.random() < 0.5 else ())
             layers.append((other.category, pixels))
         _, scene = cutouts.draw(random, Cutout.image)
